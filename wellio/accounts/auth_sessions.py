@@ -1,0 +1,225 @@
+"""Signed-in devices: log-in, rotating refresh, log-out, and the check that each request makes.
+
+Refresh tokens rotate (RFC 9700, 4.14.2): each use makes the next one. The direct predecessor is honoured for
+ten more seconds, while its successor is unused, and gives that same successor: an answer lost on the way logs
+nobody out. Any older token that comes back was stolen, and revokes the session.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from wellio.accounts.actors import Actor, Role
+from wellio.accounts.passwords import Passwords
+from wellio.accounts.tokens import ACCESS_TTL, Claims, Tokens, hash_token
+from wellio.accounts.users import Credentials, User, find_credentials, get_user, update_password_hash
+from wellio.db import Connection, Database, Row
+from wellio.errors import Unauthorized
+from wellio.events import Event, EventType
+from wellio.ids import uuid7
+from wellio.outbox import Outbox, Transaction
+
+IDLE = timedelta(days=14)
+ABSOLUTE = timedelta(days=60)
+COOKIE_TTL = timedelta(hours=12)
+GRACE = timedelta(seconds=10)
+
+INSERT_SESSION = """
+insert into auth_sessions (id, practice_id, user_id, cookie_hash, user_agent, address, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+INSERT_REFRESH = "insert into refresh_tokens (token_hash, session_id) values ($1, $2)"
+
+GET_REFRESH = """
+select t.session_id, t.used_at, s.practice_id, s.user_id, s.revoked_at, s.expires_at, s.last_seen_at,
+       u.status, now() as now
+from refresh_tokens t
+join auth_sessions s on s.id = t.session_id
+join users u on u.id = s.user_id
+where t.token_hash = $1
+for update of t, s
+"""
+
+GET_SUCCESSOR_USE = "select used_at from refresh_tokens where token_hash = $1"
+USE_REFRESH = "update refresh_tokens set used_at = now() where token_hash = $1"
+TOUCH_SESSION = "update auth_sessions set last_seen_at = now() where id = $1"
+
+REVOKE_SESSION = """
+update auth_sessions set revoked_at = now(), revoked_reason = $3
+where practice_id = $1 and id = $2 and revoked_at is null
+"""
+
+GET_ACTOR = """
+select u.id, u.practice_id, u.role, u.name, s.id as session_id
+from auth_sessions s
+join users u on u.practice_id = s.practice_id and u.id = s.user_id
+where s.id = $1 and s.practice_id = $2 and s.user_id = $3
+  and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
+"""
+
+GET_ACTOR_BY_COOKIE = """
+select u.id, u.practice_id, u.role, u.name, s.id as session_id
+from auth_sessions s
+join users u on u.practice_id = s.practice_id and u.id = s.user_id
+where s.cookie_hash = $1 and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
+"""
+
+# A client who signs in shows a sign of life: the event names the client, not only the user.
+GET_CLIENT_OF_USER = "select id from clients where practice_id = $1 and user_id = $2"
+
+DELETE_OLD_SESSIONS = "delete from auth_sessions where greatest(expires_at, revoked_at) < now() - interval '30 days'"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a log-in comes from, as shown to the user later."""
+
+    user_agent: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a signed-in device gets. `expires_in` is seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    user: User
+    token_type: str = "Bearer"
+
+
+async def log_in(
+    outbox: Outbox, passwords: Passwords, tokens: Tokens, *, email: str, password: str, device: Device
+) -> Login:
+    """Raises Unauthorized, with the same words whether the address or the password is wrong."""
+    user = await check_password(outbox.db, passwords, email=email, password=password)
+    async with outbox.transaction() as tx:
+        return await open_session(tx, tokens, user, device)
+
+
+async def check_password(db: Database, passwords: Passwords, *, email: str, password: str) -> User:
+    """The active user with that address and password; rehashes when the parameters have risen since."""
+    credentials = await find_credentials(db, email)
+    matches = await passwords.verify(credentials.password_hash if credentials else None, password)
+    if credentials is None or not matches or not credentials.active:
+        raise Unauthorized("The e-mail address or the password is wrong.", code="WRONG_CREDENTIALS")
+    await _rehash_if_weaker(db, passwords, credentials, password)
+    return credentials.user
+
+
+async def _rehash_if_weaker(db: Database, passwords: Passwords, credentials: Credentials, password: str) -> None:
+    if passwords.needs_rehash(credentials.password_hash):
+        await update_password_hash(db, credentials.user, await passwords.hash(password))
+
+
+async def open_session(tx: Transaction, tokens: Tokens, user: User, device: Device) -> Login:
+    """A new session for `user` in the caller's transaction."""
+    session_id = uuid7()
+    refresh = tokens.new_refresh()
+    await _insert_session(tx.connection, session_id, user, device, cookie_hash=None, ttl=ABSOLUTE)
+    await tx.connection.execute(INSERT_REFRESH, hash_token(refresh), session_id)
+    tx.record(await _logged_in(tx.connection, user))
+    return _login(tokens, user, session_id, refresh)
+
+
+async def open_console_session(outbox: Outbox, tokens: Tokens, user: User, device: Device) -> str:
+    """Signs a browser in; returns the cookie's value."""
+    cookie = tokens.new_refresh()
+    async with outbox.transaction() as tx:
+        await _insert_session(
+            tx.connection, uuid7(), user, device, cookie_hash=hash_token(cookie), ttl=COOKIE_TTL
+        )
+        tx.record(await _logged_in(tx.connection, user))
+    return cookie
+
+
+async def refresh(db: Database, tokens: Tokens, token: str) -> Login:
+    """The next tokens of a session. Raises Unauthorized; a reused token also revokes the session."""
+    login = None
+    async with db.transaction() as connection:
+        row = await connection.fetchrow(GET_REFRESH, hash_token(token))
+        if row is not None and _alive(row):
+            login = await _rotate(connection, tokens, token, row)
+    if login is None:
+        raise Unauthorized("The refresh token is not valid; log in again.", code="REFRESH_INVALID")
+    return login
+
+
+def _alive(row: Row) -> bool:
+    idle_until = row["last_seen_at"] + IDLE
+    return bool(
+        row["revoked_at"] is None and row["status"] == "active" and row["now"] < min(row["expires_at"], idle_until)
+    )
+
+
+async def _rotate(connection: Connection, tokens: Tokens, token: str, row: Row) -> Login | None:
+    """None when the token was used before and the session is now revoked."""
+    successor = tokens.next_refresh(token)
+    if row["used_at"] is None:
+        await connection.execute(USE_REFRESH, hash_token(token))
+        await connection.execute(INSERT_REFRESH, hash_token(successor), row["session_id"])
+        await connection.execute(TOUCH_SESSION, row["session_id"])
+    elif not await _in_grace(connection, row, successor):
+        await connection.execute(REVOKE_SESSION, row["practice_id"], row["session_id"], "refresh token reused")
+        return None
+    user = await get_user(connection, row["practice_id"], row["user_id"])
+    assert user is not None  # the session's foreign key
+    return _login(tokens, user, row["session_id"], successor)
+
+
+async def _in_grace(connection: Connection, row: Row, successor: str) -> bool:
+    successor_used_at = await connection.fetchval(GET_SUCCESSOR_USE, hash_token(successor))
+    return bool(row["now"] - row["used_at"] <= GRACE and successor_used_at is None)
+
+
+async def log_out(db: Database, actor: Actor) -> None:
+    await db.execute(REVOKE_SESSION, actor.practice_id, actor.session_id, "logged out")
+
+
+async def authenticate(db: Database, claims: Claims) -> Actor:
+    """The user behind a valid token, as of now. Raises Unauthorized when the session has ended."""
+    row = await db.fetchrow(GET_ACTOR, claims.session_id, claims.practice_id, claims.user_id)
+    if row is None:
+        raise Unauthorized("This session has ended; log in again.", code="SESSION_ENDED")
+    return _actor(row)
+
+
+async def authenticate_cookie(db: Database, cookie: str) -> Actor | None:
+    row = await db.fetchrow(GET_ACTOR_BY_COOKIE, hash_token(cookie))
+    return _actor(row) if row else None
+
+
+async def _insert_session(
+    connection: Connection, session_id: UUID, user: User, device: Device, *, cookie_hash: bytes | None, ttl: timedelta
+) -> None:
+    await connection.execute(
+        INSERT_SESSION,
+        session_id,
+        user.practice_id,
+        user.id,
+        cookie_hash,
+        device.user_agent[:300],
+        device.address,
+        datetime.now(UTC) + ttl,
+    )
+
+
+def _login(tokens: Tokens, user: User, session_id: UUID, refresh_token: str) -> Login:
+    access = tokens.issue_access(user_id=user.id, practice_id=user.practice_id, session_id=session_id)
+    return Login(access, refresh_token, int(ACCESS_TTL.total_seconds()), user)
+
+
+async def _logged_in(connection: Connection, user: User) -> Event:
+    return Event(
+        type=EventType.USER_LOGGED_IN,
+        practice_id=user.practice_id,
+        actor_id=user.id,
+        client_id=await connection.fetchval(GET_CLIENT_OF_USER, user.practice_id, user.id),
+        payload={"role": user.role.value},
+    )
+
+
+def _actor(row: Row) -> Actor:
+    return Actor(row["id"], row["practice_id"], Role(row["role"]), row["session_id"], row["name"])

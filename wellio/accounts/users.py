@@ -1,0 +1,80 @@
+"""Users: who can sign in. One e-mail address is one account, in one practice, with one role."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from wellio.accounts.actors import Role
+from wellio.db import Connection, Database, Row
+
+INSERT_USER = """
+insert into users (id, practice_id, role, name, email, password_hash, timezone)
+values ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+GET_USER = """
+select id, practice_id, role, name, email, timezone
+from users
+where practice_id = $1 and id = $2
+"""
+
+GET_CREDENTIALS = """
+select id, practice_id, role, name, email, timezone, password_hash, status
+from users
+where lower(email) = lower($1)
+"""
+
+UPDATE_PASSWORD_HASH = "update users set password_hash = $3, updated_at = now() where practice_id = $1 and id = $2"
+
+LIST_OWNERS = "select id from users where practice_id = $1 and role = 'owner' and status = 'active'"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as others may see them."""
+
+    id: UUID
+    practice_id: UUID
+    role: Role
+    name: str
+    email: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user with what log-in needs to decide; never leaves this package."""
+
+    user: User
+    password_hash: str
+    active: bool
+
+
+async def insert_user(connection: Connection, user: User, *, password_hash: str) -> None:
+    """Raises Conflict EMAIL_TAKEN."""
+    await connection.execute(
+        INSERT_USER, user.id, user.practice_id, user.role.value, user.name, user.email, password_hash, user.timezone
+    )
+
+
+async def get_user(db: Database | Connection, practice_id: UUID, user_id: UUID) -> User | None:
+    row = await db.fetchrow(GET_USER, practice_id, user_id)
+    return _user(row) if row else None
+
+
+async def find_credentials(db: Database, email: str) -> Credentials | None:
+    row = await db.fetchrow(GET_CREDENTIALS, email)
+    if row is None:
+        return None
+    return Credentials(_user(row), row["password_hash"], row["status"] == "active")
+
+
+async def update_password_hash(db: Database, user: User, password_hash: str) -> None:
+    await db.execute(UPDATE_PASSWORD_HASH, user.practice_id, user.id, password_hash)
+
+
+async def list_owner_ids(db: Database | Connection, practice_id: UUID) -> list[UUID]:
+    return [row["id"] for row in await db.fetch(LIST_OWNERS, practice_id)]
+
+
+def _user(row: Row) -> User:
+    return User(row["id"], row["practice_id"], Role(row["role"]), row["name"], row["email"], row["timezone"])

@@ -1,0 +1,154 @@
+"""Settings, read once from the environment. Nothing else in Wellio reads the environment."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from wellio.errors import StartupError
+
+ENVIRONMENTS = ("development", "production")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MIN_SECRET_BYTES = 32
+WEAK_SECRETS = ("change", "secret", "password", "example", "wellio")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Each field is an environment variable of the same name in capitals; `.env.example` explains them."""
+
+    env: str
+    host: str
+    port: int
+    database_url: str | None
+    redis_url: str | None
+    jwt_secret: str
+    cors_origin: tuple[str, ...]
+    data_dir: Path
+    demo: bool
+    log_level: str
+
+    @property
+    def production(self) -> bool:
+        return self.env == "production"
+
+
+def read_config(environ: Mapping[str, str]) -> Config:
+    """The settings, or StartupError with one line per setting that is wrong."""
+    problems: list[str] = []
+    reader = _Reader(environ, problems)
+    env = reader.choice("WELLIO_ENV", ENVIRONMENTS, "development")
+    data_dir = Path(reader.text("WELLIO_DATA_DIR", "var")).expanduser()
+    config = Config(
+        env=env,
+        host=reader.text("HOST", "127.0.0.1"),
+        port=reader.port("PORT", 3000),
+        database_url=reader.url("DATABASE_URL", ("postgresql", "postgres")),
+        redis_url=reader.url("REDIS_URL", ("redis", "rediss", "unix")),
+        jwt_secret=reader.text("JWT_SECRET", ""),
+        cors_origin=reader.origins("CORS_ORIGIN"),
+        data_dir=data_dir,
+        demo=reader.flag("WELLIO_DEMO", default=env != "production"),
+        log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "info"),
+    )
+    if config.production:
+        problems += _production_problems(config)
+    elif config.jwt_secret:
+        problems += _secret_problems(config.jwt_secret)
+    if problems:
+        raise StartupError("\n".join(problems))
+    return config
+
+
+def development_secret(data_dir: Path) -> str:
+    """The signing key of a development instance: made once, kept in the data folder, readable by its owner only."""
+    path = data_dir / "jwt_secret"
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(64))
+    return path.read_text().strip()
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """`NAME=value` lines of an .env file; blank lines and # comments are passed over. No file, no settings."""
+    if not path.exists():
+        return {}
+    values: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, separator, value = line.partition("=")
+        if not separator or not name.strip().isidentifier():
+            raise StartupError(f"{path} line {number}: expected NAME=value.")
+        values[name.strip()] = value.strip().strip("'\"")
+    return values
+
+
+class _Reader:
+    """Reads typed values and gathers every complaint, so that one start tells them all."""
+
+    def __init__(self, environ: Mapping[str, str], problems: list[str]) -> None:
+        self._environ = environ
+        self._problems = problems
+
+    def text(self, name: str, default: str) -> str:
+        return self._environ.get(name, "").strip() or default
+
+    def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
+        value = self.text(name, default).lower()
+        if value not in choices:
+            self._problems.append(f"{name} is {value!r}: use one of {', '.join(choices)}.")
+            return default
+        return value
+
+    def port(self, name: str, default: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isdecimal() or int(value) > 65535:
+            self._problems.append(f"{name} is {value!r}: use a number from 0 (any free port) to 65535.")
+            return default
+        return int(value)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.text(name, "1" if default else "0").lower()
+        if value not in ("0", "1", "true", "false"):
+            self._problems.append(f"{name} is {value!r}: use 1 or 0.")
+        return value in ("1", "true")
+
+    def url(self, name: str, schemes: tuple[str, ...]) -> str | None:
+        value = self.text(name, "")
+        if value and urlsplit(value).scheme not in schemes:
+            # The value is not repeated: it may hold a password.
+            self._problems.append(f"{name} must begin with {' or '.join(s + '://' for s in schemes)}.")
+        return value or None
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        values = tuple(v.strip().rstrip("/") for v in self.text(name, "").split(",") if v.strip())
+        for value in values:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
+                self._problems.append(f"{name}: {value!r} is not an origin; write https://app.example.com.")
+        return values
+
+
+def _production_problems(config: Config) -> list[str]:
+    problems = [
+        f"{name} is not set: production needs it."
+        for name, value in (("DATABASE_URL", config.database_url), ("REDIS_URL", config.redis_url))
+        if not value
+    ]
+    if not config.jwt_secret:
+        problems.append("JWT_SECRET is not set: production needs at least 32 random bytes (openssl rand -base64 48).")
+    else:
+        problems += _secret_problems(config.jwt_secret)
+    return problems
+
+
+def _secret_problems(secret: str) -> list[str]:
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        return [f"JWT_SECRET is too short: use at least {MIN_SECRET_BYTES} random bytes (openssl rand -base64 48)."]
+    if len(set(secret)) < 10 or any(word in secret.lower() for word in WEAK_SECRETS):
+        return ["JWT_SECRET looks like a placeholder: use random bytes (openssl rand -base64 48)."]
+    return []

@@ -1,0 +1,33 @@
+"""What a violated database constraint means to a person. Every constraint that a user can hit stands here."""
+
+from collections.abc import Callable
+
+from wellio.errors import Conflict, FieldError, Invalid, WellioError
+
+
+def _conflict(code: str, message: str) -> Callable[[], WellioError]:
+    return lambda: Conflict(message, code=code)
+
+
+def _field(path: str, message: str) -> Callable[[], WellioError]:
+    return lambda: Invalid(fields=[FieldError(path, message)])
+
+
+_MEANINGS: dict[str, Callable[[], WellioError]] = {
+    "users_email_key": _conflict("EMAIL_TAKEN", "An account with this e-mail address exists already."),
+    "clients_coach_fkey": _field("coach_id", "No such coach in this practice."),
+    "clients_user_key": _conflict("USER_LINKED", "This user is linked to another client already."),
+    "clients_external_ref_key": _conflict("CLIENT_EXISTS", "A client with this reference exists already."),
+    "sessions_coach_overlap": _conflict("SLOT_TAKEN", "The coach has another session at that time."),
+    "sessions_client_overlap": _conflict("SLOT_TAKEN", "The client has another session at that time."),
+    "sessions_coach_fkey": _field("coach_id", "No such coach in this practice."),
+    "sessions_client_fkey": _field("client_id", "No such client in this practice."),
+    "sessions_ends_after_start": _field("ends_at", "Must be later than starts_at."),
+    "payments_client_fkey": _field("client_id", "No such client in this practice."),
+    "messages_reply_fkey": _field("reply_to", "No such message in this conversation."),
+}
+
+
+def error_for_constraint(name: str) -> WellioError | None:
+    meaning = _MEANINGS.get(name)
+    return meaning() if meaning else None

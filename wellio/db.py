@@ -1,0 +1,130 @@
+"""The connection pool: where connections come from, how long anyone waits, and what a failure is called."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+import orjson
+
+from wellio.constraints import error_for_constraint
+from wellio.errors import Unavailable
+
+ACQUIRE_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 10.0
+POOL_MIN, POOL_MAX = 2, 10
+
+# reliability: no statement, lock or forgotten transaction holds a connection for long.
+SERVER_SETTINGS = {
+    "application_name": "wellio",
+    "timezone": "UTC",
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+# Short OLTP statements: compiling them takes longer than running them.
+SERVER_SETTINGS |= {"jit": "off"}
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Row = asyncpg.Record
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,
+    asyncpg.TransactionRollbackError,  # deadlock, serialization failure: whole, and worth another try
+)
+
+
+class Database:
+    """Reads and transactions on a bounded pool. Raises Unavailable when no connection is to be had in time."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        with told_plainly():
+            connection = await self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            try:
+                yield connection
+            finally:
+                await self.pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Commits when the block ends, rolls back when it raises; constraint violations become named errors."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, sql: str, *args: Any) -> list[Row]:
+        async with self.connection() as connection:
+            return list(await connection.fetch(sql, *args))
+
+    async def fetchrow(self, sql: str, *args: Any) -> Row | None:
+        async with self.connection() as connection:
+            return await connection.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: Any) -> str:
+        async with self.connection() as connection:
+            return str(await connection.execute(sql, *args))
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Driver exceptions as Wellio's errors: a violated constraint by its name, a lost server as Unavailable."""
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        known = error_for_constraint(error.constraint_name or "")
+        if known is None:
+            raise
+        raise known from error
+    except AWAY as error:
+        raise Unavailable("The database does not answer. Nothing was changed; try again shortly.") from error
+
+
+async def open_database(url: str, *, min_size: int = POOL_MIN, max_size: int = POOL_MAX) -> Database:
+    """A pool on `url`. Raises the driver's exception when the server can't be reached."""
+    pool = await asyncpg.create_pool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        max_inactive_connection_lifetime=300,
+        server_settings=SERVER_SETTINGS,
+        init=_prepare_connection,
+    )
+    return Database(pool)
+
+
+async def connect(url: str, *, statement_timeout: str = "60s") -> asyncpg.Connection:
+    """A connection outside the pool, for what holds one long: locks, migrations, jobs."""
+    settings = SERVER_SETTINGS | {"statement_timeout": statement_timeout}
+    connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+    await _prepare_connection(connection)
+    return connection
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=lambda v: orjson.dumps(v).decode(), decoder=orjson.loads
+    )

@@ -1,0 +1,60 @@
+"""What happens in a practice: the names of the events and the row that tells of one.
+
+Payloads hold ids, times, money and kinds; never what somebody wrote, so the log can be kept for ever.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from wellio.ids import uuid7
+
+
+class EventType(StrEnum):
+    PRACTICE_REGISTERED = "PracticeRegistered"  # payload: churn_horizon_days
+    USER_LOGGED_IN = "UserLoggedIn"
+    CLIENT_CREATED = "ClientCreated"
+    CLIENT_UPDATED = "ClientUpdated"  # payload: changed (names of fields)
+    SESSION_BOOKED = "SessionBooked"  # payload of session events: starts_at, ends_at, coach_id
+    SESSION_RESCHEDULED = "SessionRescheduled"
+    SESSION_STARTED = "SessionStarted"
+    SESSION_COMPLETED = "SessionCompleted"
+    SESSION_MISSED = "SessionMissed"
+    SESSION_CANCELLED = "SessionCancelled"  # payload adds status: who cancelled, and how late
+    SESSION_UPDATED = "SessionUpdated"
+    CONVERSATION_STARTED = "ConversationStarted"
+    MESSAGE_SENT = "MessageSent"  # payload: by (owner, coach, client), seq; subject: the conversation
+    PAYMENT_RECORDED = "PaymentRecorded"  # payload: amount_minor, currency
+    PAYMENT_REFUNDED = "PaymentRefunded"
+    ACTIVITY_RECORDED = "ActivityRecorded"  # payload: kind, active, amount_minor
+    CLOCK_TICKED = "ClockTicked"  # "it is this time now": lets silence be seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One row of `events`. `xid` and `position` are 0 until it is stored."""
+
+    type: EventType
+    practice_id: UUID
+    occurred_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    client_id: UUID | None = None
+    subject_id: UUID | None = None
+    actor_id: UUID | None = None
+    payload: dict[str, Any] = field(default_factory=dict)
+    id: UUID = field(default_factory=uuid7)
+    xid: int = 0
+    position: int = 0
+
+    @property
+    def cursor(self) -> "Cursor":
+        return Cursor(self.xid, self.position)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """A place in the event log: all events up to it have been dealt with."""
+
+    xid: int = 0
+    position: int = 0

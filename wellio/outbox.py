@@ -1,0 +1,113 @@
+"""The event log: events are stored in the transaction of their change, and read without ever skipping one.
+
+Order is (xid, position): the transaction's number, then the row's. A reader sees only rows of transactions
+older than every one still running (`pg_snapshot_xmin`), so an event whose transaction commits late comes
+late, and nothing passes it by.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+from wellio.db import Connection, Database, Row
+from wellio.events import Cursor, Event, EventType
+from wellio.idempotency import Once, claim, keep
+
+Result = TypeVar("Result")
+
+INSERT_EVENTS = """
+insert into events (id, practice_id, type, client_id, subject_id, actor_id, payload, occurred_at)
+select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::jsonb[],
+                     $8::timestamptz[])
+"""
+
+LIST_EVENTS_AFTER = """
+select xid, position, id, practice_id, type, client_id, subject_id, actor_id, payload, occurred_at
+from events
+where (xid, position) > ($1, $2)
+  and xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+order by xid, position
+limit $3
+"""
+
+
+class Transaction:
+    """An open transaction of one action, and the events that will be stored with it."""
+
+    def __init__(self, connection: Connection, once: Once | None) -> None:
+        self.connection = connection
+        self._once = once
+        self._events: list[Event] = []
+
+    def record(self, *events: Event) -> None:
+        self._events += events
+
+    async def answer(self, result: Result) -> Result:
+        """Ends an action: keeps the answer for repeats of the request, and hands the result on."""
+        if self._once is not None:
+            await keep(self.connection, self._once, result)
+        return result
+
+    async def store_events(self) -> bool:
+        """Stores what was recorded; True when there was anything."""
+        if self._events:
+            await insert_events(self.connection, self._events)
+        return bool(self._events)
+
+
+class Outbox:
+    """Opens the transactions that change something, and wakes who follows the log after each commit."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self._woken = asyncio.Event()
+
+    @asynccontextmanager
+    async def transaction(self, once: Once | None = None) -> AsyncIterator[Transaction]:
+        async with self.db.transaction() as connection:
+            if once is not None:
+                await claim(connection, once)
+            transaction = Transaction(connection, once)
+            yield transaction
+            stored = await transaction.store_events()
+        if stored:
+            self.wake()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until something was stored here, or `timeout_s` (another process stores without waking us)."""
+        try:
+            await asyncio.wait_for(self._woken.wait(), timeout_s)
+        except TimeoutError:
+            return
+        self._woken.clear()
+
+
+async def insert_events(connection: Connection, events: Sequence[Event]) -> None:
+    columns: list[list[Any]] = [
+        [e.id for e in events],
+        [e.practice_id for e in events],
+        [e.type.value for e in events],
+        [e.client_id for e in events],
+        [e.subject_id for e in events],
+        [e.actor_id for e in events],
+        [e.payload for e in events],
+        [e.occurred_at for e in events],
+    ]
+    await connection.execute(INSERT_EVENTS, *columns)
+
+
+async def list_events_after(connection: Connection | Database, cursor: Cursor, limit: int) -> list[Event]:
+    rows = await connection.fetch(LIST_EVENTS_AFTER, cursor.xid, cursor.position, limit)
+    return [_event(row) for row in rows]
+
+
+def _event(row: Row) -> Event:
+    values: dict[str, Any] = dict(row)
+    return Event(**values | {"type": EventType(values["type"])})
+
+

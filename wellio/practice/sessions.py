@@ -1,0 +1,391 @@
+"""Sessions: a coach and a client at a time. Two of one coach never overlap; the database holds that.
+
+A session moves from `scheduled` through `in_progress` to `completed`, or ends as cancelled or missed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from wellio.accounts.actors import EVERYONE, STAFF, Actor, Role
+from wellio.accounts.practices import get_practice
+from wellio.db import Connection, Database, Row
+from wellio.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
+from wellio.events import Event, EventType
+from wellio.idempotency import Once
+from wellio.ids import uuid7
+from wellio.outbox import Outbox
+from wellio.pages import Page, PageQuery, page_of
+from wellio.practice.clients import get_client, touch_clients
+from wellio.values import Currency, Input, Line, Minor, Moment, Url, Zone
+
+Kind = Literal["one_to_one", "group"]
+Status = Literal[
+    "held", "scheduled", "in_progress", "completed", "cancelled", "late_cancelled", "cancelled_by_coach", "no_show"
+]
+NextStatus = Literal["in_progress", "completed", "cancelled", "no_show"]
+MAX_LENGTH = timedelta(hours=24)
+OPEN = frozenset({"held", "scheduled", "in_progress"})
+# Which status may follow which, and the event that tells of it.
+STEPS: dict[str, tuple[frozenset[str], EventType]] = {
+    "in_progress": (frozenset({"scheduled"}), EventType.SESSION_STARTED),
+    "completed": (frozenset({"scheduled", "in_progress"}), EventType.SESSION_COMPLETED),
+    "no_show": (frozenset({"scheduled", "in_progress"}), EventType.SESSION_MISSED),
+    "cancelled": (frozenset({"held", "scheduled"}), EventType.SESSION_CANCELLED),
+}
+AFTER_START = frozenset({"completed", "no_show"})
+
+LIST_SESSIONS = """
+select s.*, c.user_id as client_user_id
+from visible_sessions($1, $2, $3) s
+left join clients c on c.practice_id = $1 and c.id = s.client_id
+where ($4::timestamptz is null or s.starts_at >= $4)
+  and ($5::timestamptz is null or s.starts_at < $5)
+  and ($6::text is null or s.status = $6)
+  and ($7::uuid is null or s.coach_id = $7)
+  and ($8::uuid is null or s.client_id = $8)
+order by
+  case when $9 = '-starts_at' then s.starts_at end desc,
+  s.starts_at, s.id
+limit $10 offset $11
+"""
+
+COUNT_SESSIONS = """
+select count(*)
+from visible_sessions($1, $2, $3) s
+where ($4::timestamptz is null or s.starts_at >= $4)
+  and ($5::timestamptz is null or s.starts_at < $5)
+  and ($6::text is null or s.status = $6)
+  and ($7::uuid is null or s.coach_id = $7)
+  and ($8::uuid is null or s.client_id = $8)
+"""
+
+GET_SESSION = """
+select s.*, c.user_id as client_user_id
+from visible_sessions($1, $2, $3) s
+left join clients c on c.practice_id = $1 and c.id = s.client_id
+where s.id = $4
+"""
+
+LOCK_SESSION = "select id from sessions where practice_id = $1 and id = $2 for update"
+
+INSERT_SESSION = """
+insert into sessions (id, practice_id, coach_id, client_id, title, starts_at, ends_at, timezone, location,
+                      meeting_url, price_minor, currency)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+
+UPDATE_SESSION = """
+update sessions
+set title = $3, status = $4, starts_at = $5, ends_at = $6, timezone = $7, location = $8, meeting_url = $9,
+    price_minor = $10, cancel_reason = $11, version = version + 1, updated_at = now()
+where practice_id = $1 and id = $2
+"""
+
+IS_COACH = """
+select exists (select from users where practice_id = $1 and id = $2 and role in ('owner', 'coach') and status = 'active')
+"""
+
+LIST_SESSION_AUDIENCE = """
+select s.coach_id as user_id from sessions s where s.practice_id = $1 and s.id = $2
+union
+select c.user_id from sessions s join clients c on c.practice_id = s.practice_id and c.id = s.client_id
+where s.practice_id = $1 and s.id = $2 and c.user_id is not null
+union
+select id from users where practice_id = $1 and role = 'owner' and status = 'active'
+"""
+
+
+class NewSession(Input):
+    """`ends_at` or `duration_minutes`; the coach is the actor unless an owner names another."""
+
+    client_id: UUID
+    coach_id: UUID | None = None
+    starts_at: Moment
+    ends_at: Moment | None = None
+    duration_minutes: Annotated[int, Field(ge=5, le=1440)] | None = None
+    title: Line = ""
+    timezone: Zone | None = None
+    location: Line = ""
+    meeting_url: Url = ""
+    price_minor: Minor = 0
+    currency: Currency | None = None
+
+
+class SessionChanges(Input):
+    """Only the named fields change. A new `starts_at` alone keeps the length."""
+
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
+    duration_minutes: Annotated[int, Field(ge=5, le=1440)] | None = None
+    status: NextStatus | None = None
+    cancel_reason: Line | None = None
+    title: Line | None = None
+    timezone: Zone | None = None
+    location: Line | None = None
+    meeting_url: Url | None = None
+    price_minor: Minor | None = None
+
+
+class SessionQuery(PageQuery):
+    """`from` and `to` bound `starts_at`: from inclusive, to exclusive."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+    status: Status | None = None
+    coach_id: UUID | None = None
+    client_id: UUID | None = None
+    sort: Literal["starts_at", "-starts_at"] = "starts_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    client_id: UUID
+    user_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    id: UUID
+    kind: Kind
+    coach_id: UUID
+    client_id: UUID | None
+    participants: Sequence[Participant]
+    title: str
+    status: Status
+    starts_at: datetime
+    ends_at: datetime
+    timezone: str
+    location: str
+    meeting_url: str
+    price_minor: int
+    currency: str
+    series_id: UUID | None
+    cancel_reason: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+async def list_sessions(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]:
+    filters = (*actor.scope, query.from_, query.to, query.status, query.coach_id, query.client_id)
+    async with db.connection() as connection:
+        rows = await connection.fetch(LIST_SESSIONS, *filters, query.sort, query.page_size, query.offset)
+        total = await connection.fetchval(COUNT_SESSIONS, *filters)
+    return page_of([_session(row) for row in rows], query=query, total=total)
+
+
+async def get_session(db: Database | Connection, actor: Actor, session_id: UUID) -> Session:
+    """Raises NotFound."""
+    row = await db.fetchrow(GET_SESSION, *actor.scope, session_id)
+    if row is None:
+        raise NotFound("No such session.")
+    return _session(row)
+
+
+async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: Once | None = None) -> Session:
+    """Raises Invalid for a client or coach out of the actor's reach, Conflict SLOT_TAKEN."""
+    actor.must_be(STAFF)
+    ends_at = _end(new.starts_at, new.ends_at, new.duration_minutes)
+    session_id = uuid7()
+    async with outbox.transaction(once) as tx:
+        coach_id = await _coach_for(tx.connection, actor, new.coach_id)
+        zone, currency = await _client_defaults(tx.connection, actor, new.client_id)
+        await tx.connection.execute(
+            INSERT_SESSION,
+            session_id,
+            actor.practice_id,
+            coach_id,
+            new.client_id,
+            new.title,
+            new.starts_at,
+            ends_at,
+            new.timezone or zone,
+            new.location,
+            new.meeting_url,
+            new.price_minor,
+            new.currency or currency,
+        )
+        session = await get_session(tx.connection, actor, session_id)
+        tx.record(_event(EventType.SESSION_BOOKED, actor, session))
+        return await tx.answer(session)
+
+
+async def change_session(
+    outbox: Outbox, actor: Actor, session_id: UUID, changes: SessionChanges, *, if_version: int | None = None
+) -> Session:
+    """Reschedules, starts, completes, cancels, marks missed, or edits. Raises NotFound, Conflict, Invalid."""
+    actor.must_be(EVERYONE)
+    values = _changed_values(actor, changes)
+    async with outbox.transaction() as tx:
+        await tx.connection.execute(LOCK_SESSION, actor.practice_id, session_id)
+        before = await get_session(tx.connection, actor, session_id)
+        if if_version is not None and if_version != before.version:
+            raise PreconditionFailed("The session was changed since you read it; read it again.")
+        after = _after(actor, before, values)
+        if after == before:
+            return before
+        await _update(tx.connection, actor.practice_id, after)
+        session = await get_session(tx.connection, actor, session_id)
+        tx.record(_event(_what_happened(before, session), actor, session))
+        if session.status == "completed" and session.client_id:
+            await touch_clients(tx.connection, actor.practice_id, {session.client_id: session.ends_at})
+        return session
+
+
+async def list_session_audience(db: Database, practice_id: UUID, session_id: UUID) -> list[UUID]:
+    """The users who follow a session live: its coach, its client, the owners."""
+    return [row["user_id"] for row in await db.fetch(LIST_SESSION_AUDIENCE, practice_id, session_id)]
+
+
+def _end(starts_at: datetime, ends_at: datetime | None, minutes: int | None) -> datetime:
+    if (ends_at is None) == (minutes is None):
+        raise Invalid.field("ends_at", "Give either ends_at or duration_minutes.")
+    end = ends_at or starts_at + timedelta(minutes=minutes or 0)
+    _check_length(starts_at, end)
+    return end
+
+
+def _check_length(starts_at: datetime, ends_at: datetime) -> None:
+    if ends_at <= starts_at:
+        raise Invalid.field("ends_at", "Must be later than starts_at.")
+    if ends_at - starts_at > MAX_LENGTH:
+        raise Invalid.field("ends_at", "A session lasts at most 24 hours.")
+
+
+async def _coach_for(connection: Connection, actor: Actor, coach_id: UUID | None) -> UUID:
+    if coach_id is None or coach_id == actor.user_id:
+        return actor.user_id
+    if actor.role is not Role.OWNER or not await connection.fetchval(IS_COACH, actor.practice_id, coach_id):
+        raise Invalid.field("coach_id", "No such coach in this practice.")
+    return coach_id
+
+
+async def _client_defaults(connection: Connection, actor: Actor, client_id: UUID) -> tuple[str, str]:
+    """The zone and currency of a session with that client, who must be one the actor sees."""
+    try:
+        client = await get_client(connection, actor, client_id)
+    except NotFound:
+        raise Invalid.field("client_id", "No such client.") from None
+    return client.timezone, (await get_practice(connection, actor.practice_id)).currency
+
+
+def _changed_values(actor: Actor, changes: SessionChanges) -> dict[str, Any]:
+    values = {name: getattr(changes, name) for name in changes.model_fields_set}
+    for name, value in values.items():
+        if value is None:
+            raise Invalid.field(name, "Must not be null.")
+    if actor.role is Role.CLIENT and (values.get("status") != "cancelled" or set(values) - {"status", "cancel_reason"}):
+        raise Forbidden("A client may only cancel a session.")
+    if "cancel_reason" in values and values.get("status") != "cancelled":
+        raise Invalid.field("cancel_reason", "Goes with status cancelled only.")
+    if "ends_at" in values and "duration_minutes" in values:
+        raise Invalid.field("ends_at", "Give either ends_at or duration_minutes.")
+    return values
+
+
+def _after(actor: Actor, before: Session, values: dict[str, Any]) -> Session:
+    """The session with the changes made. Raises Conflict for a step its status does not allow."""
+    values = dict(values)
+    moves = bool({"starts_at", "ends_at", "duration_minutes"} & set(values))
+    if moves:
+        if before.status not in ("held", "scheduled"):
+            raise Conflict(f"A session that is {before.status} can't be moved.", code="SESSION_CLOSED")
+        values |= _times(before, values)
+    values.pop("duration_minutes", None)
+    status = values.get("status")
+    if status is not None and status != before.status:
+        values["status"] = _next_status(actor, before, status)
+    return replace(before, **values)
+
+
+def _times(before: Session, values: dict[str, Any]) -> dict[str, datetime]:
+    starts_at = values.get("starts_at", before.starts_at)
+    length = before.ends_at - before.starts_at
+    if "duration_minutes" in values:
+        length = timedelta(minutes=values["duration_minutes"])
+    ends_at = values.get("ends_at", starts_at + length)
+    _check_length(starts_at, ends_at)
+    return {"starts_at": starts_at, "ends_at": ends_at}
+
+
+def _next_status(actor: Actor, before: Session, status: str) -> str:
+    allowed, _ = STEPS[status]
+    if before.status not in allowed:
+        raise Conflict(f"A session that is {before.status} can't become {status}.", code="SESSION_CLOSED")
+    if status in AFTER_START and before.starts_at > datetime.now(UTC):
+        raise Conflict(f"A session can be {status} only after its start.", code="SESSION_NOT_STARTED")
+    if status == "cancelled" and actor.role is not Role.CLIENT:
+        return "cancelled_by_coach"
+    return status
+
+
+def _what_happened(before: Session, after: Session) -> EventType:
+    if after.status != before.status:
+        return STEPS["cancelled" if "cancelled" in after.status else after.status][1]
+    if (after.starts_at, after.ends_at) != (before.starts_at, before.ends_at):
+        return EventType.SESSION_RESCHEDULED
+    return EventType.SESSION_UPDATED
+
+
+async def _update(connection: Connection, practice_id: UUID, session: Session) -> None:
+    await connection.execute(
+        UPDATE_SESSION,
+        practice_id,
+        session.id,
+        session.title,
+        session.status,
+        session.starts_at,
+        session.ends_at,
+        session.timezone,
+        session.location,
+        session.meeting_url,
+        session.price_minor,
+        session.cancel_reason,
+    )
+
+
+def _event(kind: EventType, actor: Actor, session: Session) -> Event:
+    return Event(
+        type=kind,
+        practice_id=actor.practice_id,
+        actor_id=actor.user_id,
+        client_id=session.client_id,
+        subject_id=session.id,
+        payload={
+            "status": session.status,
+            "coach_id": session.coach_id,
+            "starts_at": session.starts_at,
+            "ends_at": session.ends_at,
+            "price_minor": session.price_minor,
+        },
+    )
+
+
+def _session(row: Row) -> Session:
+    participants = [Participant(row["client_id"], row["client_user_id"])] if row["client_id"] else []
+    return Session(
+        id=row["id"],
+        kind=row["kind"],
+        coach_id=row["coach_id"],
+        client_id=row["client_id"],
+        participants=participants,
+        title=row["title"],
+        status=row["status"],
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        timezone=row["timezone"],
+        location=row["location"],
+        meeting_url=row["meeting_url"],
+        price_minor=row["price_minor"],
+        currency=row["currency"],
+        series_id=row["series_id"],
+        cancel_reason=row["cancel_reason"],
+        version=row["version"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

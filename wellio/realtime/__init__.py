@@ -1,0 +1,1 @@
+"""Socket.IO: server, chat events, presence and the bus between processes."""

@@ -1,0 +1,70 @@
+"""The kinds of field that request bodies are made of, with their limits."""
+
+import re
+from datetime import datetime
+from typing import Annotated
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+_EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"]{1,64}@[^@\s,;:<>()\[\]\\\"]{1,190}\.[^@\s.,;:<>()\[\]\\\"]{2,63}")
+_ZONES = frozenset(available_timezones())
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# PostgreSQL's timestamptz and Python's datetime both hold these years.
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200
+
+
+class Input(BaseModel):
+    """A request body or query: unknown fields are refused, and nothing is guessed from another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _storable(text: str) -> str:
+    if "\0" in text or _SURROGATES.search(text):
+        raise ValueError("must not hold NUL characters or lone surrogates")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise ValueError("must not hold control characters or line breaks")
+    return _storable(text)
+
+
+def _email(text: str) -> str:
+    if not _EMAIL.fullmatch(text) or len(text) > 254:
+        raise ValueError("is not an e-mail address")
+    return _one_line(text)
+
+
+def _zone(text: str) -> str:
+    if text not in _ZONES:
+        raise ValueError("is not an IANA time zone, such as Europe/Berlin")
+    return text
+
+
+def _sane_time(time: datetime) -> datetime:
+    if not _FIRST_YEAR <= time.year < _LAST_YEAR:
+        raise ValueError(f"must be between the years {_FIRST_YEAR} and {_LAST_YEAR}")
+    return time
+
+
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_one_line)
+]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_one_line)]
+Text = Annotated[str, StringConstraints(max_length=8000), AfterValidator(_storable)]
+Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_email)]
+Phone = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^\+?[0-9 ()./-]{3,40}$")]
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50), AfterValidator(_one_line)]
+Zone = Annotated[str, AfterValidator(_zone), Field(examples=["Europe/Berlin"])]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
+Moment = Annotated[AwareDatetime, AfterValidator(_sane_time)]
+# Integer minor units; up to ten billion of the major unit.
+Minor = Annotated[int, Field(ge=0, le=10**12, strict=True)]
+Url = Annotated[
+    str,
+    StringConstraints(max_length=2000, pattern=r"^(https://[^\s<>\"]+)?$"),
+    AfterValidator(_one_line),
+]
