@@ -37,3 +37,117 @@ class Intercept:
     def learn(self, probability: float, residual: float) -> None:
         self.information = min(self.information + probability * (1.0 - probability), self.CAP)
         self.value += residual / (self.PRIOR + self.information)
+
+
+class OnlineLogistic(base.Classifier):  # type: ignore[misc]
+    """P(y | x) = sigmoid(weights · clip((x - mean) / sd) + bias), learnt one example after another.
+
+    Arrays are float64 of the `names` in their order; the last weight is the bias. `clip` bounds standardised features,
+    so that one absurd event can neither saturate the answer nor throw the weights.
+    """
+
+    def __init__(self, names: tuple[str, ...], lr: float = 0.1, clip: float = 8.0) -> None:
+        self.names = names
+        self.lr = lr
+        self.clip = clip
+        width = len(names)
+        self.n = 0
+        self.mean = np.zeros(width)
+        self.variance = np.zeros(width)
+        self.weights = np.zeros(width + 1)
+        self.squares = np.zeros(width + 1)  # AdaGrad's sums of squared gradients
+        self._inverse_sd = np.zeros(width)
+
+    def standardise(self, x: Floats) -> Floats:
+        """(x - mean) / sd, clipped; 0 where nothing has varied yet. Shape as given: [d] or [n, d]."""
+        z: Floats = (x - self.mean) * self._inverse_sd
+        np.minimum(z, self.clip, out=z)
+        return np.maximum(z, -self.clip, out=z)
+
+    def logit(self, z: Floats) -> float:
+        """Log-odds of one standardised example [d]."""
+        return float(self.weights[:-1].dot(z)) + float(self.weights[-1])
+
+    def logits(self, z: Floats) -> Floats:
+        """Log-odds of standardised examples [n, d] to [n]; einsum rather than BLAS, whose threads may sum otherwise."""
+        out: Floats = np.einsum("ij,j->i", z, self.weights[:-1]) + self.weights[-1]
+        return out
+
+    def learn_many(self, x: Floats, churned: list[bool], intercept: Intercept | None = None) -> None:
+        """Learn examples [n, d] strictly one after another, as n calls of `learn_one` would."""
+        z = np.ones((len(x), len(self.names) + 1))
+        z[:, :-1] = self._learn_moments(x)
+        step, square = np.empty_like(self.weights), np.empty_like(self.weights)
+        weights, squares = self.weights, self.squares
+        for row, y in zip(z, churned, strict=True):
+            logit = float(weights.dot(row))
+            if intercept is not None:
+                logit += intercept.value
+            probability = sigmoid(logit)
+            residual = y - probability
+            np.multiply(row, residual * self.lr, out=step)
+            np.multiply(row, residual, out=square)
+            np.multiply(square, square, out=square)
+            np.add(squares, square, out=squares)
+            np.add(squares, EPSILON, out=square)
+            np.sqrt(square, out=square)
+            np.divide(step, square, out=step)
+            np.add(weights, step, out=weights)
+            if intercept is not None:
+                intercept.learn(probability, residual)
+
+    def _learn_moments(self, x: Floats) -> Floats:
+        """Each example standardised by the moments up to and with itself, which become the scaler's."""
+        counts = self.n + np.arange(1.0, len(x) + 1.0)[:, None]
+        origin = self.mean if self.n else x[0]
+        shifted = x - origin
+        sums = np.cumsum(shifted, axis=0)
+        squares = self.n * self.variance + np.cumsum(shifted * shifted, axis=0)
+        means = sums / counts
+        variances = squares / counts - means * means
+        # Constant features leave rounding of either sign: no variance.
+        np.copyto(variances, 0.0, where=variances < 1e-14 * squares)
+        self.n += len(x)
+        self.mean = origin + means[-1]
+        self.variance = variances[-1]
+        inverse_sd = _inverse_root(variances)
+        self._inverse_sd = inverse_sd[-1]
+        z: Floats = (shifted - means) * inverse_sd
+        np.minimum(z, self.clip, out=z)
+        return np.maximum(z, -self.clip, out=z)
+
+    def predict_proba_one(self, x: dict[Hashable, Any], **kwargs: Any) -> dict[Hashable, float]:
+        probability = sigmoid(self.logit(self.standardise(self._array(x))))
+        return {False: 1.0 - probability, True: probability}
+
+    def learn_one(self, x: dict[Hashable, Any], y: Hashable) -> None:
+        self.learn_many(self._array(x)[None, :], [bool(y)])
+
+    def _array(self, x: dict[Hashable, Any]) -> Floats:
+        return np.array([float(x[name]) for name in self.names])
+
+    def arrays(self) -> dict[str, Floats]:
+        """The learnt state, for a snapshot: with `n`, all there is."""
+        return {"mean": self.mean, "variance": self.variance, "weights": self.weights, "squares": self.squares}
+
+    def restore(self, n: int, arrays: dict[str, Floats]) -> None:
+        self.n = n
+        self.mean, self.variance = arrays["mean"], arrays["variance"]
+        self.weights, self.squares = arrays["weights"], arrays["squares"]
+        self._inverse_sd = _inverse_root(self.variance)
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + e^-logit), kept off 0 and 1: no answer is certain."""
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -MAX_LOGIT), MAX_LOGIT)))
+
+
+def sigmoids(logits: Floats) -> Floats:
+    out: Floats = 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logits, -MAX_LOGIT), MAX_LOGIT)))
+    return out
+
+
+def _inverse_root(variance: NDArray[np.float64]) -> Floats:
+    root = np.sqrt(variance)
+    out: Floats = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0.0)
+    return out

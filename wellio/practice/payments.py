@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from wellio.practice.clients import get_client, touch_clients
 from wellio.values import Currency, Input, Line, Moment
 
 Kind = Literal["payment", "refund"]
+CLOCK_SKEW = timedelta(minutes=5)
 EVENT_OF: dict[Kind, EventType] = {
     "payment": EventType.PAYMENT_RECORDED,
     "refund": EventType.PAYMENT_REFUNDED,
@@ -121,13 +122,16 @@ async def get_payment(db: Database | Connection, actor: Actor, payment_id: UUID)
 async def record_payment(outbox: Outbox, actor: Actor, new: NewPayment, *, once: Once | None = None) -> Payment:
     """Raises Invalid for a client out of the actor's reach."""
     actor.must_be(STAFF)
+    now = datetime.now(UTC)
+    if new.paid_at is not None and new.paid_at > now + CLOCK_SKEW:
+        raise Invalid.field("paid_at", "Must not be in the future.")
     async with outbox.transaction(once) as tx:
         try:
             await get_client(tx.connection, actor, new.client_id)
         except NotFound:
             raise Invalid.field("client_id", "No such client.") from None
         currency = new.currency or (await get_practice(tx.connection, actor.practice_id)).currency
-        paid_at = new.paid_at or datetime.now(UTC)
+        paid_at = new.paid_at or now
         entry = PaymentEntry(new.client_id, new.kind, new.amount_minor, currency, paid_at, new.note)
         (payment_id,), events = await enter_payments(tx.connection, actor.practice_id, actor.user_id, [entry])
         tx.record(*events)

@@ -1,0 +1,71 @@
+"""What the learner says: predictions with their reasons, and how earlier ones turned out."""
+
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+Band = Literal["low", "medium", "high"]
+Status = Literal["ok", "not_enough_history"]
+
+# Cut at odds of one to two and two to one: "low" leaves at most one in three, "high" at least two in three.
+LOW_BELOW = 1 / 3
+HIGH_FROM = 2 / 3
+
+MIN_LABELS = 200
+MIN_ACTIVES = 3
+
+
+class Key(NamedTuple):
+    practice: UUID
+    client: UUID
+
+
+class Reason(NamedTuple):
+    """`weight` is the reason's share of the log-odds: the model's own sum, not an approximation."""
+
+    code: str
+    text: str
+    weight: float
+
+
+class Prediction(NamedTuple):
+    """P(no active event in the next `horizon_days`) at `as_of` (unix seconds). Tuples: made five times per event."""
+
+    practice: UUID
+    client: UUID
+    probability: float
+    band: Band
+    status: Status
+    reasons: tuple[Reason, ...]
+    horizon_days: float
+    as_of: float
+
+
+class Outcome(NamedTuple):
+    """A question whose time is up, scored before it was learnt.
+
+    `probability` is the model's own when asked; `shown` is whether people saw it, or `rule`, the simple rule's.
+    """
+
+    practice: UUID
+    client: UUID
+    asked_at: float
+    due_at: float
+    kind: str
+    probability: float
+    rule: float
+    shown: bool
+    churned: bool
+
+
+def band_of(probability: float) -> Band:
+    if probability < LOW_BELOW:
+        return "low"
+    return "medium" if probability < HIGH_FROM else "high"
+
+
+def rule_of(silent_days: float, horizon_days: float) -> float:
+    """The simple rule: silent for s days, P(silent for h more) = s / (s + h), with a day added to s.
+
+    Lindy's law (Gott 1993): what has lasted s lasts another h with probability s / (s + h), whatever the scale.
+    """
+    return (silent_days + 1.0) / (silent_days + 1.0 + horizon_days)

@@ -1,0 +1,182 @@
+"""The learner: from facts to predictions, each question learnt when its time is up.
+
+`apply` takes one fact and does, at each instant, in this order: labels due, weekly questions (Mondays 00:00 UTC passed
+by the practice's clock), the event, the event's question. It yields between bounded pieces of work, so that a
+checkpoint of 100,000 clients never holds an event loop. Each practice has its own clock: one that replays its past does
+not age another's clients. The state depends on nothing but the facts and their order, to the last bit.
+
+A question is censored, not learnt, when its client's programme ended meanwhile, or when its window overlaps more than
+21 days without any fact of the practice: nobody was there to be seen.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wellio.learning.answers import Key, Outcome, Prediction, rule_of
+from wellio.learning.clients import DAY, ENDED, LAST, AMOUNT_WEIGHT, ACTIVES, LAST_AMOUNT, observe
+from wellio.learning.features import NAMES, Floats, Norms, features, features_of
+from wellio.learning.inputs import Fact, HorizonSet, Input
+from wellio.learning.model import OnlineLogistic, sigmoid, sigmoids
+from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, WEEK, Practice, Running, monday_after
+from wellio.learning.questions import KINDS, QUESTION, WEEKLY, Questions
+
+LEARN_CHUNK = 256  # labels, about 1.5 ms
+ASK_CHUNK = 1024  # clients, about 1 ms
+SORT_WINDOW = 4096
+
+
+class Learner:
+    def __init__(self, *, horizon_days: float = 30.0, at_risk_days: float | None = None) -> None:
+        self.horizon_days = horizon_days
+        self.at_risk_days = 3.0 * horizon_days if at_risk_days is None else at_risk_days
+        self.facts = 0
+        self.labels = 0
+        self.model = OnlineLogistic(NAMES)
+        self.practices: list[Practice] = []
+        self.gaps = Running()
+        self.amounts = Running()
+        self._by_id: dict[int, Practice] = {}
+        self._changed: dict[int, None] = {}
+        self._outcomes: list[Outcome] = []
+        self._busy = False
+
+    def apply_all(self, items: Iterable[Input]) -> None:
+        for item in items:
+            for _ in self.apply(item):
+                pass
+
+    def apply(self, item: Input) -> Iterator[None]:
+        """Learn one input; to be run to its end, yielding between pieces of at most about 2 ms."""
+        if self._busy:
+            raise RuntimeError("The input before was not applied to its end")
+        self._busy = True
+        practice = self._practice(item.practice)
+        t = item.t if MIN_TIME <= item.t <= MAX_TIME else practice.clock
+        if t:
+            if not practice.clock:
+                practice.start(t)
+            if t >= practice.wake:
+                yield from self._advance(practice, t)
+            practice.clock = max(practice.clock, t)
+            if isinstance(item, Fact):
+                self._observe(practice, item, t)
+            elif isinstance(item, HorizonSet):
+                practice.set_horizon(item.horizon_days, item.at_risk_days)
+        self.facts += 1
+        self._busy = False
+
+    def drain_changed(self) -> list[Key]:
+        """Clients whose prediction has moved since the last call, in the order they first did."""
+        keys = []
+        for code in self._changed:
+            practice = self.practices[code >> 32]
+            keys.append(Key(practice.id, practice.clients[code & 0xFFFFFFFF]))
+        self._changed.clear()
+        return keys
+
+    def drain_outcomes(self) -> list[Outcome]:
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def _practice(self, id_: UUID) -> Practice:
+        practice = self._by_id.get(id_.int)
+        if practice is None:
+            practice = Practice(id_, len(self.practices), self.horizon_days * DAY, self.at_risk_days * DAY)
+            self.practices.append(practice)
+            self._by_id[id_.int] = practice
+        return practice
+
+    def _norms(self, practice: Practice) -> Norms:
+        return practice.norms(self.gaps, self.amounts)
+
+    def _advance(self, practice: Practice, t: float) -> Iterator[None]:
+        """Bring the practice's clock to `t`: what falls due on the way, in order."""
+        while practice.next_monday <= t:
+            monday = practice.next_monday
+            yield from self._learn_due(practice, monday)
+            practice.clock = monday
+            if monday - practice.last_fact > OUTAGE:
+                practice.next_monday = monday_after(t)
+                break
+            yield from self._ask_weekly(practice, monday)
+            practice.next_monday = monday + WEEK
+        yield from self._learn_due(practice, t)
+
+    def _observe(self, practice: Practice, fact: Fact, t: float) -> None:
+        row = practice.row_of(fact.client, t)
+        state = practice.state[row].tolist()
+        paid = state[AMOUNT_WEIGHT]
+        log_gap = observe(state, fact, t)
+        practice.state[row] = state
+        if log_gap is not None:
+            practice.gaps.learn(log_gap)
+            self.gaps.learn(log_gap)
+        if state[AMOUNT_WEIGHT] != paid:
+            practice.amounts.learn(state[LAST_AMOUNT])
+            self.amounts.learn(state[LAST_AMOUNT])
+        if t - practice.last_fact > OUTAGE:
+            practice.outage_end = t
+        practice.last_fact = max(practice.last_fact, t)
+        self._changed[practice.index << 32 | row] = None
+        if fact.active and t >= practice.clock:
+            self._ask(practice, row, state, t)
+
+    def _ask(self, practice: Practice, row: int, state: list[float], t: float) -> None:
+        horizon = practice.horizon / DAY
+        x = np.array(features_of(state, t, self._norms(practice), horizon))
+        probability = sigmoid(self.model.logit(self.model.standardise(x)) + practice.intercept.value)
+        shown = self.labels >= 200 and state[ACTIVES] >= 3
+        practice.asking().append_one(t, probability, rule_of(0.0, horizon), row, shown, x)
+
+    def _ask_weekly(self, practice: Practice, monday: float) -> Iterator[None]:
+        order = practice.shuffled()
+        last = practice.state[: len(order), LAST][order]
+        active = practice.state[: len(order), ACTIVES][order] > 0.0
+        going_on = last > practice.state[: len(order), ENDED][order]
+        rows = order[active & going_on & (monday - last <= practice.at_risk)]
+        for start in range(0, len(rows), ASK_CHUNK):
+            self._ask_many(practice, rows[start : start + ASK_CHUNK], monday)
+            yield
+
+    def _ask_many(self, practice: Practice, rows: NDArray[np.int64], monday: float) -> None:
+        state = practice.state[rows]
+        horizon = practice.horizon / DAY
+        x = features(state, monday, self._norms(practice), horizon)
+        questions = np.zeros(len(rows), QUESTION)
+        questions["asked"] = monday
+        logits = self.model.logits(self.model.standardise(x)) + practice.intercept.value
+        questions["probability"] = sigmoids(logits)
+        questions["rule"] = rule_of((monday - state[:, LAST]) / DAY, horizon)
+        questions["client"] = rows
+        questions["kind"] = WEEKLY
+        questions["shown"] = (state[:, ACTIVES] >= 3) & (self.labels >= 200)
+        questions["x"] = x
+        practice.asking().append(questions)
+        self._changed.update(dict.fromkeys((rows + (practice.index << 32)).tolist()))
+
+    def _learn_due(self, practice: Practice, t: float) -> Iterator[None]:
+        while (queue := practice.earliest()) is not None and queue.next_due <= t:
+            due = queue.take(t, SORT_WINDOW)
+            for start in range(0, len(due), LEARN_CHUNK):
+                self._learn(practice, queue.horizon, due[start : start + LEARN_CHUNK])
+                yield
+
+    def _learn(self, practice: Practice, horizon: float, due: Questions) -> None:
+        rows, asked = due["client"], due["asked"]
+        known = (practice.state[rows, ENDED] <= asked) & (practice.outage_end <= asked)
+        known &= asked + horizon - practice.last_fact <= OUTAGE
+        if not known.all():
+            due = due[known]
+            rows, asked = due["client"], due["asked"]
+            if not len(due):
+                return
+        churned = (practice.state[rows, LAST] <= asked).tolist()
+        ids, clients = practice.id, practice.clients
+        for row, at, kind, p, rule, shown, gone in zip(rows.tolist(), asked.tolist(), due["kind"].tolist(), due["probability"].tolist(), due["rule"].tolist(), due["shown"].tolist(), churned):
+            self._outcomes.append(Outcome(ids, clients[row], at, at + horizon, KINDS[kind], p, rule, bool(shown), gone))
+        self.model.learn_many(due["x"].astype(np.float64), churned, practice.intercept)
+        self.labels += len(churned)

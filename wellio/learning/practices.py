@@ -1,0 +1,128 @@
+"""A practice as the learner holds it: its clock, its settings, its clients' rows, its waiting questions."""
+
+import hashlib
+import math
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wellio.learning.clients import DAY, WIDTH, new_row
+from wellio.learning.features import Floats, Norms
+from wellio.learning.model import Intercept
+from wellio.learning.questions import Queue
+
+WEEK = 7 * DAY
+FIRST_MONDAY = 4 * DAY  # 1970-01-05
+OUTAGE = 21 * DAY  # a practice without any fact for longer was not in use: its clients' silence says nothing
+MIN_TIME, MAX_TIME = 1.0, 4_102_444_800.0  # 2100: times outside are taken as absent
+MIN_HORIZON, MAX_HORIZON = 1.0, 730.0  # days
+
+_FADE = 0.999  # of the running norms, per value
+
+
+class Running:
+    """Mean and variance of a stream that slowly forgets, shrunk to a prior: sums that decay with each value."""
+
+    __slots__ = ("square", "total", "weight")
+
+    def __init__(self, weight: float = 0.0, total: float = 0.0, square: float = 0.0) -> None:
+        self.weight, self.total, self.square = weight, total, square
+
+    def learn(self, value: float) -> None:
+        deviation = value - self.total / self.weight if self.weight else 0.0
+        self.weight = _FADE * self.weight + 1.0
+        self.total = _FADE * self.total + value
+        self.square = _FADE * self.square + deviation * deviation
+
+    def mean(self, prior: float, strength: float) -> float:
+        return (self.total + strength * prior) / (self.weight + strength)
+
+    def variance(self, prior: float, strength: float) -> float:
+        return (self.square + strength * prior) / (self.weight + strength)
+
+    def sums(self) -> tuple[float, float, float]:
+        return self.weight, self.total, self.square
+
+
+class Practice:
+    def __init__(self, id_: UUID, index: int, horizon: float, at_risk: float) -> None:
+        self.id = id_
+        self.index = index
+        self.clock = 0.0  # 0: not started
+        self.next_monday = math.inf
+        self.last_fact = 0.0
+        self.outage_end = 0.0
+        self.horizon = horizon  # seconds
+        self.at_risk = at_risk  # seconds
+        self.intercept = Intercept()
+        self.gaps = Running()
+        self.amounts = Running()
+        self.queues: list[Queue] = []
+        self.clients: list[UUID] = []
+        self.rows: dict[int, int] = {}  # by UUID.int: hashing a UUID costs five times as much
+        self.state: Floats = np.zeros((8, WIDTH))
+        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def start(self, t: float) -> None:
+        self.clock = self.last_fact = t
+        self.next_monday = monday_after(t)
+
+    @property
+    def wake(self) -> float:
+        """The next moment at which something is to be done by the clock."""
+        return min([self.next_monday, *[queue.next_due for queue in self.queues]])
+
+    def row_of(self, client: UUID, t: float) -> int:
+        row = self.rows.get(client.int)
+        return self.add_client(client, new_row(t)) if row is None else row
+
+    def add_client(self, client: UUID, state: list[float]) -> int:
+        row = len(self.clients)
+        if row == len(self.state):
+            self.state = np.concatenate([self.state, np.zeros_like(self.state)])
+        self.state[row] = state
+        self.clients.append(client)
+        self.rows[client.int] = row
+        return row
+
+    def shuffled(self) -> NDArray[np.int64]:
+        """All rows in the order of a hash of their client's id, which no label can be told from."""
+        if len(self._order) != len(self.clients):
+            hashes = b"".join(hashlib.blake2b(client.bytes, digest_size=8).digest() for client in self.clients)
+            self._order = np.argsort(np.frombuffer(hashes, "<u8"), kind="stable")
+        return self._order
+
+    def set_horizon(self, days: float, at_risk_days: float | None) -> None:
+        """Absurd settings leave what was."""
+        if not MIN_HORIZON <= days <= MAX_HORIZON:
+            return
+        at_risk = 3.0 * days if at_risk_days is None else at_risk_days
+        self.horizon = days * DAY
+        self.at_risk = at_risk * DAY if 0.0 < at_risk <= 10 * MAX_HORIZON else 3.0 * self.horizon
+
+    def asking(self) -> Queue:
+        """The queue of the present horizon."""
+        for queue in self.queues:
+            if queue.horizon == self.horizon:
+                return queue
+        self.queues.append(Queue(self.horizon))
+        return self.queues[-1]
+
+    def earliest(self) -> Queue | None:
+        return min(self.queues, key=lambda queue: queue.next_due, default=None)
+
+    def norms(self, gaps: Running, amounts: Running) -> Norms:
+        """The practice's own, shrunk to all practices', shrunk to ten days and 50 units of money."""
+        log_gap = gaps.mean(math.log(10.0), 5.0)
+        variance = gaps.variance(1.0, 5.0)
+        return Norms(
+            self.gaps.mean(log_gap, 20.0),
+            self.gaps.variance(variance, 20.0),
+            self.amounts.mean(amounts.mean(math.log1p(50.0), 5.0), 20.0),
+        )
+
+
+def monday_after(t: float) -> float:
+    """The first Monday 00:00 UTC after `t`."""
+    return FIRST_MONDAY + (math.floor((t - FIRST_MONDAY) / WEEK) + 1) * WEEK

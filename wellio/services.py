@@ -1,0 +1,31 @@
+"""What adapters need, built once by `app.py` and handed round under one key."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+from redis.asyncio import Redis
+
+from wellio.accounts.passwords import Passwords
+from wellio.accounts.tokens import Tokens
+from wellio.chat.messages import MessageWriter
+from wellio.config import Config
+from wellio.db import Database
+from wellio.live import Live
+from wellio.metrics import Metrics
+from wellio.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    config: Config
+    db: Database
+    outbox: Outbox
+    live: Live
+    redis: Redis
+    passwords: Passwords
+    tokens: Tokens
+    messages: MessageWriter
+    metrics: Metrics
+
+
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
