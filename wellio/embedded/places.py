@@ -145,8 +145,9 @@ def _socket_dir(data_dir: Path, account: Account | None) -> Path:
 
 
 def _taken(path: Path, owner: int, account: Account | None) -> EmbeddedError:
+    runs_as = _user_name(account.uid if account else os.geteuid())
     return EmbeddedError(
-        f"{path} belongs to user {_user_name(owner)}, but the servers run as {_user_name(account.uid if account else os.geteuid())}: "
+        f"{path} belongs to user {_user_name(owner)}, but the servers run as {runs_as}: "
         "start as the user who made it, move it away, or set WELLIO_DATA_DIR to another folder."
     )
 

@@ -120,7 +120,7 @@ def _create_database(binaries: PostgresBinaries, cluster: Path, places: Places, 
         places.account,
         log,
         lock=lock,
-        stdin=f"create database {NAME}\n",
+        stdin=f"create database {NAME}\n".encode(),
         failure=f"The database {NAME} cannot be made",
     )
 
@@ -135,7 +135,7 @@ def _is_ready(cluster: Path, pid: int) -> bool:
 
 
 def _forget_reused_pid(cluster: Path) -> None:
-    """Removes a stale postmaster.pid whose process id is another program's by now, which PostgreSQL takes for itself."""
+    """Removes a stale postmaster.pid whose process id is another program's by now: PostgreSQL would not start."""
     pid_file = cluster / "postmaster.pid"
     with suppress(OSError, IndexError, ValueError):
         pid = int(pid_file.read_text().splitlines()[0])

@@ -83,7 +83,7 @@ class Guard:
     def __init__(self, children: Sequence[Child]) -> None:
         kills = "; ".join(f"kill -{child.program.stop.name[3:]} {child.pid}" for child in children)
         waiting, self._held = os.pipe()
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603
             ["/bin/sh", "-c", f"read -r _; {kills}"], stdin=waiting, env=ENVIRONMENT, process_group=0
         )
         os.close(waiting)
@@ -99,18 +99,24 @@ def guard(children: Sequence[Child]) -> Guard | None:
 
 
 def spawn(
-    command: Sequence[str], account: Account | None, log: Path, *, death_signal: signal.Signals, keep: Sequence[int] = ()
+    command: Sequence[str],
+    account: Account | None,
+    log: Path,
+    *,
+    death_signal: signal.Signals,
+    keep: Sequence[int] = (),
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Starts `command` with both outputs appended to `log`.
 
-    In a process group of its own, so that Ctrl-C at the terminal reaches the owner alone, who stops it in order. Must be
-    called from the main thread: Linux sends the death signal when the thread that started the child ends.
+    In a process group of its own, so that Ctrl-C at the terminal reaches the owner alone, who stops it in order. Must
+    be called from the main thread: Linux sends the death signal when the thread that started the child ends.
     """
     uid, gid = (account.uid, account.gid) if account else (None, None)
     with log.open("ab") as output:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=ENVIRONMENT,
@@ -124,16 +130,18 @@ def spawn(
         )
 
 
-def run(command: Sequence[str], account: Account | None, log: Path, *, lock: int, failure: str) -> None:
-    """Runs `command` to its end. Raises EmbeddedError, beginning with `failure`, when that is not 0."""
-    process = spawn(command, account, log, death_signal=signal.SIGKILL, keep=(lock,))
+def run(
+    command: Sequence[str], account: Account | None, log: Path, *, lock: int, failure: str, stdin: bytes = b""
+) -> None:
+    """Runs `command` to its end. Raises EmbeddedError, beginning with `failure`, when it fails."""
+    process = spawn(command, account, log, death_signal=signal.SIGKILL, keep=(lock,), stdin=subprocess.PIPE)
     try:
-        code = process.wait()
+        process.communicate(stdin)
     except BaseException:
         process.kill()
         process.wait()
         raise
-    if code:
+    if process.returncode:
         raise EmbeddedError(f"{failure}: {last_line(log)} (see {log}).")
 
 
