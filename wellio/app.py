@@ -1,0 +1,159 @@
+"""Builds Wellio, in reading order, and serves it. The only place that constructs."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+
+from wellio.accounts.passwords import Passwords
+from wellio.accounts.tokens import Tokens
+from wellio.chat.messages import MessageWriter
+from wellio.config import Config
+from wellio.console.views import add_console
+from wellio.db import open_database
+from wellio.errors import StartupError
+from wellio.handlers.cors import cors
+from wellio.handlers.docs import add_docs
+from wellio.handlers.health import DRAINING, add_health
+from wellio.handlers.middlewares import Runner, add_headers, edge
+from wellio.handlers.routes import add_routes
+from wellio.handlers.table import ROUTES
+from wellio.leader import Leadership
+from wellio.live import Live
+from wellio.metrics import Metrics, probe_loop
+from wellio.outbox import Outbox
+from wellio.realtime.server import Realtime
+from wellio.services import SERVICES, Services
+from wellio.subscriptions import lead
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_HEADERS = 100
+KEEPALIVE_S = 75.0
+BACKLOG = 1024
+# Requests under way may finish; sockets are told to reconnect elsewhere before that.
+SHUTDOWN_S = 8.0
+
+
+@asynccontextmanager
+async def open_services(config: Config) -> AsyncIterator[Services]:
+    """What the adapters need, opened in order and closed in reverse."""
+    assert config.database_url
+    assert config.redis_url
+    db = await open_database(config.database_url)
+    redis = open_redis(config.redis_url)
+    metrics, live, outbox = Metrics(), Live(), Outbox(db)
+    messages = MessageWriter(outbox, live, metrics)
+    try:
+        await messages.start()
+        yield Services(
+            config=config,
+            db=db,
+            outbox=outbox,
+            live=live,
+            redis=redis,
+            passwords=Passwords(),
+            tokens=Tokens(config.jwt_secret),
+            messages=messages,
+            metrics=metrics,
+        )
+    finally:
+        await messages.stop()
+        await redis.aclose()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await db.close()
+
+
+def open_redis(url: str) -> Redis:
+    """Bounded waits: Redis carries hints and leases only, and nobody may hang on it."""
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=1,
+        socket_timeout=2,
+        health_check_interval=15,
+        max_connections=20,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+    )
+
+
+def build_app(services: Services, realtime: Realtime) -> web.Application:
+    """The HTTP side: every address that is served."""
+    app = web.Application(middlewares=[edge, cors], client_max_size=MAX_BODY_BYTES)
+    app[SERVICES] = services
+    app[DRAINING] = asyncio.Event()
+    app.on_response_prepare.append(add_headers)
+    add_health(app)
+    add_routes(app, ROUTES)
+    add_docs(app, ROUTES)
+    add_console(app)
+    realtime.attach(app)
+    return app
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[tuple[str, int]]:
+    """Serves until the block ends, then drains; gives host and port."""
+    async with open_services(config) as services:
+        realtime = Realtime(services)
+        app = build_app(services, realtime)
+        runner = Runner(
+            app,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            auto_decompress=False,
+            max_headers=MAX_HEADERS,
+            shutdown_timeout=SHUTDOWN_S,
+        )
+        await runner.setup()
+        await realtime.start()
+        leadership = Leadership(config.database_url or "", lambda: lead(services), services.metrics)
+        await leadership.start()
+        probe = asyncio.create_task(probe_loop(services.metrics), name="loop probe")
+        try:
+            yield await _listen(runner, config)
+        finally:
+            app[DRAINING].set()
+            probe.cancel()
+            await leadership.stop()
+            await realtime.stop()
+            await runner.cleanup()
+            await asyncio.gather(probe, return_exceptions=True)
+
+
+async def _listen(runner: Runner, config: Config) -> tuple[str, int]:
+    site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG)
+    try:
+        await site.start()
+    except OSError as error:
+        raise StartupError(
+            f"Can't listen on {config.host}:{config.port}: {error.strerror}. "
+            "Stop what uses that port, or set PORT to another one (PORT=0 picks a free one)."
+        ) from error
+    address = runner.addresses[0]
+    return config.host, int(address[1])
+
+
+async def serve(config: Config, on_ready: Callable[[str, int], None]) -> None:
+    """Runs until SIGINT or SIGTERM, then drains; a second signal ends it at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop_or_exit, stop, number)
+    async with running(config) as (host, port):
+        on_ready(host, port)
+        await stop.wait()
+        log.info("draining")
+
+
+def _stop_or_exit(stop: asyncio.Event, number: signal.Signals) -> None:
+    if stop.is_set():
+        raise SystemExit(128 + number)
+    stop.set()

@@ -1,0 +1,81 @@
+"""/api/v1/auth: register, log in, refresh, log out, me."""
+
+from aiohttp import web
+
+from wellio.accounts.auth_sessions import Device, Login, log_in, log_out, refresh
+from wellio.accounts.practices import Registration, register_practice
+from wellio.accounts.users import User, get_user
+from wellio.errors import NotFound
+from wellio.handlers.routes import Call, NoInput, Route
+from wellio.values import Email, Input
+
+
+class LoginBody(Input):
+    email: Email
+    password: str
+
+
+class RefreshBody(Input):
+    refresh_token: str
+
+
+async def post_register(call: Call[Registration, NoInput]) -> Login:
+    """Register a practice with its owner, and sign in."""
+    services = call.services
+    return await register_practice(
+        services.outbox, services.passwords, services.tokens, call.body, device=device_of(call.request)
+    )
+
+
+async def post_login(call: Call[LoginBody, NoInput]) -> Login:
+    """Sign in with e-mail address and password."""
+    services = call.services
+    return await log_in(
+        services.outbox,
+        services.passwords,
+        services.tokens,
+        email=call.body.email,
+        password=call.body.password,
+        device=device_of(call.request),
+    )
+
+
+async def post_refresh(call: Call[RefreshBody, NoInput]) -> Login:
+    """Exchange a refresh token for the next pair. Using an old one again ends the session."""
+    return await refresh(call.services.db, call.services.tokens, call.body.refresh_token)
+
+
+async def post_logout(call: Call[NoInput, NoInput]) -> None:
+    """End this session; its tokens stop working at once."""
+    await log_out(call.services.db, call.actor)
+
+
+async def get_me(call: Call[NoInput, NoInput]) -> User:
+    """The signed-in user."""
+    user = await get_user(call.services.db, call.actor.practice_id, call.actor.user_id)
+    if user is None:
+        raise NotFound("No such user.")
+    return user
+
+
+def device_of(request: web.Request) -> Device:
+    return Device(user_agent=request.headers.get("User-Agent", ""), address=request.remote or "")
+
+
+BASE = "/api/v1/auth"
+ROUTES = (
+    Route(
+        method="POST", path=f"{BASE}/register", handler=post_register, tag="auth", roles=None,
+        body=Registration, answer=Login, status=201, errors=(409,),
+    ),
+    Route(
+        method="POST", path=f"{BASE}/login", handler=post_login, tag="auth", roles=None,
+        body=LoginBody, answer=Login, errors=(401,),
+    ),
+    Route(
+        method="POST", path=f"{BASE}/refresh", handler=post_refresh, tag="auth", roles=None,
+        body=RefreshBody, answer=Login, errors=(401,),
+    ),
+    Route(method="POST", path=f"{BASE}/logout", handler=post_logout, tag="auth", answer=None),
+    Route(method="GET", path=f"{BASE}/me", handler=get_me, tag="auth", answer=User),
+)  # fmt: skip

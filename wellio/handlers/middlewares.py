@@ -1,0 +1,153 @@
+"""What every request passes: its id, its log line and metrics, headers, and the form of its failure."""
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server
+
+from wellio.errors import WellioError
+from wellio.handlers.errors import (
+    error_response,
+    http_error_response,
+    internal_error_response,
+    malformed_http_response,
+)
+from wellio.ids import uuid7
+from wellio.logs import REQUEST_ID
+from wellio.metrics import Metrics
+from wellio.services import SERVICES
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+NO_ROUTE = "(none)"
+SOCKET_PATH = "/socket.io/"
+
+API_CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": API_CSP,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-site",
+    "Permissions-Policy": "geolocation=(), camera=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+HSTS = "max-age=63072000; includeSubDomains"
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Outermost: whatever happens inside, one answer in the right form comes out, and one log line."""
+    request["request_id"] = request_id = _request_id(request)
+    started = time.perf_counter()
+    token = REQUEST_ID.set(request_id)
+    try:
+        response = await _answered(request, handler)
+        _observe(request, response.status, time.perf_counter() - started)
+        return response
+    finally:
+        REQUEST_ID.reset(token)
+
+
+async def _answered(request: web.Request, handler: Next) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except WellioError as error:
+        return error_response(error)
+    except web.HTTPException as error:
+        return error if error.status < 400 else http_error_response(error)
+    except ConnectionError:
+        raise  # the caller has gone; there is nobody to answer
+    except Exception:
+        log.exception("request failed", extra={"method": request.method, "route": route_of(request)})
+        return internal_error_response()
+
+
+def route_of(request: web.Request) -> str:
+    """The route's template, so that neither ids nor made-up paths become labels."""
+    resource = request.match_info.route.resource
+    if resource is None:
+        return SOCKET_PATH if request.path.startswith(SOCKET_PATH) else NO_ROUTE
+    return resource.canonical
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get("X-Request-ID", "")
+    return given if REQUEST_ID_FORM.fullmatch(given) else uuid7().hex
+
+
+def _observe(request: web.Request, status: int, seconds: float) -> None:
+    route = route_of(request)
+    metrics: Metrics = request.app[SERVICES].metrics
+    metrics.requests.labels(request.method if request.method in _METHODS else "OTHER", route, status).inc()
+    if route != SOCKET_PATH:  # a socket's request lasts as long as the socket
+        metrics.request_seconds.labels(request.method if request.method in _METHODS else "OTHER", route).observe(seconds)
+    fields = {"method": request.method, "route": route, "status": status, "ms": round(seconds * 1000, 1)}
+    if user_id := request.get("user_id"):
+        fields["user_id"] = str(user_id)
+    log.log(logging.DEBUG if request.path.startswith(QUIET) else logging.INFO, "request", extra=fields)
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+QUIET = ("/health", "/metrics", "/static/", SOCKET_PATH)
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """On every answer, whoever made it; pages and files set their own policy first."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.app[SERVICES].config.production:
+        response.headers.setdefault("Strict-Transport-Security", HSTS)
+    response.headers["X-Request-ID"] = request.get("request_id", "")
+    response.headers.pop("Server", None)
+
+
+class _FormalRequestHandler(RequestHandler):
+    """aiohttp answers malformed HTTP in plain text, before any middleware: this gives it our form."""
+
+    __slots__ = ()
+
+    def handle_error(self, request: Any, status: int = 500, exc: Any = None, message: Any = None) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer had begun")
+        if status >= 500:
+            log.error("connection failed", exc_info=exc)
+            response = internal_error_response()
+        else:
+            log.debug("malformed request", extra={"status": status})
+            response = malformed_http_response(status)
+        response.headers.update(SECURITY_HEADERS)
+        response.headers["X-Request-ID"] = uuid7().hex
+        response.force_close()
+        return response
+
+
+class FormalServer(Server):
+    """Makes the request handlers above."""
+
+    def __call__(self) -> RequestHandler:
+        return _FormalRequestHandler(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """An AppRunner whose connections refuse malformed HTTP in our form."""
+
+    __slots__ = ()
+
+    async def _make_server(self) -> Server:
+        server = await super()._make_server()
+        return FormalServer(
+            server.request_handler,
+            request_factory=server.request_factory,
+            loop=server._loop,
+            **server._kwargs,
+        )

@@ -1,0 +1,235 @@
+"""What a route is: an address, who may use it, the typed body and query it takes, and the type it answers.
+
+Each noun's file lists its routes in a `ROUTES` table. The server, the OpenAPI document and the
+authorization matrix are all made from these tables.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from wellio.accounts.actors import EVERYONE, Actor, Role
+from wellio.accounts.auth_sessions import authenticate
+from wellio.errors import Malformed, PreconditionFailed, Unauthorized, Unavailable, UnsupportedMedia
+from wellio.handlers.errors import CONTENT_TYPE, invalid
+from wellio.idempotency import AlreadyAnswered, Once, once_from_header
+from wellio.pages import Page
+from wellio.services import SERVICES, Services
+from wellio.values import Input
+
+BODY_TIMEOUT_S = 30.0
+HANDLER_TIMEOUT_S = 15.0
+
+Body = TypeVar("Body")
+Query = TypeVar("Query")
+
+
+class NoInput(Input):
+    """A route that takes no body, or no query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Body, Query]):
+    """One request, authenticated and parsed."""
+
+    services: Services
+    request: web.Request
+    ids: Mapping[str, UUID]
+    body: Body
+    query: Query
+    caller: Actor | None
+    once: Once | None
+
+    @property
+    def actor(self) -> Actor:
+        """The signed-in user; every route but the public ones has one."""
+        assert self.caller is not None
+        return self.caller
+
+    @property
+    def if_version(self) -> int | None:
+        """The version that `If-Match` names. Raises PreconditionFailed for what was never one of ours."""
+        header = self.request.headers.get("If-Match", "").strip()
+        if header in ("", "*"):
+            return None
+        digits = header.strip('"')
+        if not digits.isdecimal() or len(digits) > 9:
+            raise PreconditionFailed("If-Match must be the ETag of the resource as you read it.")
+        return int(digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer whose status or headers differ from the route's usual ones."""
+
+    data: Any
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """`roles` None: public. `creates`: honours Idempotency-Key. `errors`: statuses beside the usual ones."""
+
+    method: str
+    path: str
+    handler: Handler
+    answer: Any
+    tag: str
+    status: int = 200
+    body: type[Input] = NoInput
+    query: type[Input] = NoInput
+    roles: frozenset[Role] | None = EVERYONE
+    creates: bool = False
+    errors: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The operation's id in OpenAPI and in the authorization matrix."""
+        return self.handler.__name__
+
+    @property
+    def id_names(self) -> tuple[str, ...]:
+        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+
+def add_routes(app: web.Application, routes: tuple[Route, ...]) -> None:
+    for route in routes:
+        app.router.add_route(route.method, route.path, _served(route), name=route.name)
+
+
+def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S + HANDLER_TIMEOUT_S):
+                call = await _call(route, request)
+                async with asyncio.timeout(HANDLER_TIMEOUT_S):
+                    return _response(route, await route.handler(call))
+        except AlreadyAnswered as repeat:
+            headers = {"Idempotent-Replayed": "true"}
+            return _json(repeat.answer, status=repeat.status, headers=headers)
+        except TimeoutError:
+            raise Unavailable("This took too long and was given up.", retry_after_s=5, code="TIMEOUT") from None
+
+    return serve
+
+
+async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
+    services = request.app[SERVICES]
+    caller = None if route.roles is None else await _authenticated(services, request, route.roles)
+    ids = _path_ids(request)
+    query = _parsed_query(route.query, request)
+    raw = await _read_body(request)
+    body = None if route.body is NoInput and not raw else _parsed_body(route.body, request, raw)
+    once = _once(route, request, caller, raw)
+    return Call(services=services, request=request, ids=ids, body=body, query=query, caller=caller, once=once)
+
+
+async def _authenticated(services: Services, request: web.Request, roles: frozenset[Role]) -> Actor:
+    claims = services.tokens.verify_access(bearer_token(request))
+    actor = await authenticate(services.db, claims)
+    request["user_id"] = actor.user_id  # for the access log
+    actor.must_be(roles)
+    return actor
+
+
+def bearer_token(request: web.Request) -> str:
+    """Raises Unauthorized without exactly one `Authorization: Bearer …`."""
+    headers = request.headers.getall("Authorization", [])
+    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("Send the access token as: Authorization: Bearer <token>.")
+    return token.strip()
+
+
+def _path_ids(request: web.Request) -> dict[str, UUID]:
+    ids = {}
+    for name, text in request.match_info.items():
+        try:
+            ids[name] = UUID(text) if len(text) == 36 else _refuse_id(text)
+        except ValueError:
+            raise Malformed(f"{name} in the address is not a UUID.", code="INVALID_ID") from None
+    return ids
+
+
+def _refuse_id(text: str) -> UUID:
+    # UUID() also takes braces, urn: prefixes and no dashes; one id has one spelling here.
+    raise ValueError(text)
+
+
+def _parsed_query(model: type[Input], request: web.Request) -> Input:
+    values: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in values:
+            raise Malformed(f"{name} stands more than once in the query.", code="DUPLICATE_PARAMETER")
+        values[name] = value
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error, at="query") from None
+
+
+async def _read_body(request: web.Request) -> bytes:
+    """Raises TooLarge, UnsupportedMedia and, for a body that does not come, Malformed."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMedia("Send the body without Content-Encoding.")
+    if not request.body_exists:
+        return b""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise Malformed("The body did not arrive in time.", code="BODY_TIMEOUT") from None
+
+
+def _parsed_body(model: type[Input], request: web.Request, raw: bytes) -> Input:
+    if raw and request.content_type != "application/json":
+        raise UnsupportedMedia("Send the body as application/json.")
+    try:
+        # orjson first: it refuses what JSON has not (NaN, broken UTF-8, lone surrogates); then the types.
+        return model.model_validate(orjson.loads(raw))
+    except orjson.JSONDecodeError:
+        raise Malformed("The body is not valid JSON.", code="MALFORMED_JSON") from None
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def _once(route: Route, request: web.Request, caller: Actor | None, raw: bytes) -> Once | None:
+    if not route.creates or caller is None:
+        return None
+    return once_from_header(
+        request.headers.get("Idempotency-Key"),
+        user_id=caller.user_id,
+        operation=route.name,
+        body=raw,
+        status=route.status,
+        render=render,
+    )
+
+
+def render(value: Any) -> bytes:
+    """The success form of an answer."""
+    if isinstance(value, Page):
+        return orjson.dumps({"success": True, "data": value.items, "pagination": value.pagination})
+    return orjson.dumps({"success": True, "data": value})
+
+
+def _response(route: Route, result: Any) -> web.Response:
+    reply = result if isinstance(result, Reply) else Reply(result, route.status)
+    headers = dict(reply.headers)
+    if (version := getattr(reply.data, "version", None)) is not None:
+        headers["ETag"] = f'"{version}"'
+    return _json(render(reply.data), status=reply.status, headers=headers)
+
+
+def _json(body: bytes, *, status: int, headers: Mapping[str, str]) -> web.Response:
+    return web.Response(body=body, status=status, headers={**headers, "Content-Type": CONTENT_TYPE})

@@ -1,0 +1,56 @@
+"""/api/v1/sessions"""
+
+from wellio.accounts.actors import STAFF
+from wellio.handlers.routes import Call, NoInput, Route
+from wellio.pages import Page
+from wellio.practice.sessions import (
+    NewSession,
+    Session,
+    SessionChanges,
+    SessionQuery,
+    book_session,
+    change_session,
+    get_session,
+    list_sessions,
+)
+
+
+async def list_sessions_page(call: Call[NoInput, SessionQuery]) -> Page[Session]:
+    """The sessions whom the caller may see, by start."""
+    return await list_sessions(call.services.db, call.actor, call.query)
+
+
+async def post_session(call: Call[NewSession, NoInput]) -> Session:
+    """Book a session. 409 SLOT_TAKEN when coach or client is taken at that time."""
+    return await book_session(call.services.outbox, call.actor, call.body, once=call.once)
+
+
+async def get_session_by_id(call: Call[NoInput, NoInput]) -> Session:
+    """One session."""
+    return await get_session(call.services.db, call.actor, call.ids["session_id"])
+
+
+async def patch_session(call: Call[SessionChanges, NoInput]) -> Session:
+    """Reschedule, start, complete, cancel, mark as missed, or edit. A client may only cancel."""
+    return await change_session(
+        call.services.outbox, call.actor, call.ids["session_id"], call.body, if_version=call.if_version
+    )
+
+
+BASE = "/api/v1/sessions"
+ONE = f"{BASE}/{{session_id}}"
+ROUTES = (
+    Route(
+        method="GET", path=BASE, handler=list_sessions_page, tag="sessions",
+        query=SessionQuery, answer=Page[Session],
+    ),
+    Route(
+        method="POST", path=BASE, handler=post_session, tag="sessions", roles=STAFF,
+        body=NewSession, answer=Session, status=201, creates=True, errors=(409,),
+    ),
+    Route(method="GET", path=ONE, handler=get_session_by_id, tag="sessions", answer=Session),
+    Route(
+        method="PATCH", path=ONE, handler=patch_session, tag="sessions",
+        body=SessionChanges, answer=Session, errors=(409, 412),
+    ),
+)  # fmt: skip

@@ -1,0 +1,11 @@
+"""All routes of the REST API, noun by noun."""
+
+from wellio.handlers import auth, clients, payments, sessions
+from wellio.handlers.routes import Route
+
+ROUTES: tuple[Route, ...] = (
+    *auth.ROUTES,
+    *clients.ROUTES,
+    *sessions.ROUTES,
+    *payments.ROUTES,
+)
