@@ -3,6 +3,8 @@
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from wellio.learning.features import V
+
 Band = Literal["low", "medium", "high"]
 Status = Literal["ok", "not_enough_history"]
 
@@ -63,9 +65,9 @@ def band_of(probability: float) -> Band:
     return "medium" if probability < HIGH_FROM else "high"
 
 
-def rule_of(silent_days: float, horizon_days: float) -> float:
+def rule_of(silent_days: V, horizon_days: float) -> V:
     """The simple rule: silent for s days, P(silent for h more) = s / (s + h), with a day added to s.
 
     Lindy's law (Gott 1993): what has lasted s lasts another h with probability s / (s + h), whatever the scale.
     """
-    return (silent_days + 1.0) / (silent_days + 1.0 + horizon_days)
+    return (silent_days + 1.0) / (silent_days + (1.0 + horizon_days))

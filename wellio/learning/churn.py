@@ -9,20 +9,21 @@ A question is censored, not learnt, when its client's programme ended meanwhile,
 21 days without any fact of the practice: nobody was there to be seen.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wellio.learning.answers import Key, Outcome, Prediction, rule_of
-from wellio.learning.clients import DAY, ENDED, LAST, AMOUNT_WEIGHT, ACTIVES, LAST_AMOUNT, observe
+from wellio.learning.answers import MIN_ACTIVES, MIN_LABELS, Key, Outcome, Prediction, Reason, Status, band_of, rule_of
+from wellio.learning.clients import ACTIVES, AMOUNT_WEIGHT, DAY, ENDED, LAST, LAST_AMOUNT, observe
 from wellio.learning.features import NAMES, Floats, Norms, features, features_of
+from wellio.learning.frozen import Frozen, freeze, restore
 from wellio.learning.inputs import Fact, HorizonSet, Input
 from wellio.learning.model import OnlineLogistic, sigmoid, sigmoids
 from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, WEEK, Practice, Running, monday_after
-from wellio.learning.questions import KINDS, QUESTION, WEEKLY, Questions
+from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Questions
+from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
 
 LEARN_CHUNK = 256  # labels, about 1.5 ms
 ASK_CHUNK = 1024  # clients, about 1 ms
@@ -54,7 +55,7 @@ class Learner:
         if self._busy:
             raise RuntimeError("The input before was not applied to its end")
         self._busy = True
-        practice = self._practice(item.practice)
+        practice = self._by_id.get(item.practice.int) or self.add_practice(item.practice)
         t = item.t if MIN_TIME <= item.t <= MAX_TIME else practice.clock
         if t:
             if not practice.clock:
@@ -82,12 +83,45 @@ class Learner:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def _practice(self, id_: UUID) -> Practice:
-        practice = self._by_id.get(id_.int)
-        if practice is None:
-            practice = Practice(id_, len(self.practices), self.horizon_days * DAY, self.at_risk_days * DAY)
-            self.practices.append(practice)
-            self._by_id[id_.int] = practice
+    def predict(self, keys: Sequence[Key]) -> list[Prediction]:
+        """Predictions at their practices' clocks, in the order of `keys`; clients never seen are left out.
+
+        For many thousands of keys call it in slices: it takes about 10 µs a key.
+        """
+        found: dict[int, list[tuple[int, int]]] = {}
+        for place, (practice_id, client_id) in enumerate(keys):
+            practice = self._by_id.get(practice_id.int)
+            row = None if practice is None else practice.rows.get(client_id.int)
+            if practice is not None and row is not None:
+                found.setdefault(practice.index, []).append((place, row))
+        placed: list[tuple[int, Prediction]] = []
+        for index, places in found.items():
+            answers = self._predict(self.practices[index], [row for _, row in places])
+            placed.extend(zip((place for place, _ in places), answers, strict=True))
+        if len(found) > 1:
+            placed.sort(key=lambda item: item[0])
+        return [prediction for _, prediction in placed]
+
+    def freeze(self) -> Frozen:
+        """A copy of the state, to be encoded in a thread. Drain the outcomes first: they are not part of it."""
+        assert not self._busy, "an input is being applied"
+        assert not self._outcomes, "outcomes not drained"
+        return freeze(self)
+
+    def dump(self) -> bytes:
+        return self.freeze().encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> "Learner":
+        """Raises SnapshotDamaged, SnapshotVersion."""
+        learner = cls()
+        restore(learner, data)
+        return learner
+
+    def add_practice(self, id_: UUID) -> Practice:
+        practice = Practice(id_, len(self.practices), self.horizon_days * DAY, self.at_risk_days * DAY)
+        self.practices.append(practice)
+        self._by_id[id_.int] = practice
         return practice
 
     def _norms(self, practice: Practice) -> Norms:
@@ -129,8 +163,8 @@ class Learner:
         horizon = practice.horizon / DAY
         x = np.array(features_of(state, t, self._norms(practice), horizon))
         probability = sigmoid(self.model.logit(self.model.standardise(x)) + practice.intercept.value)
-        shown = self.labels >= 200 and state[ACTIVES] >= 3
-        practice.asking().append_one(t, probability, rule_of(0.0, horizon), row, shown, x)
+        shown = self.labels >= MIN_LABELS and state[ACTIVES] >= MIN_ACTIVES
+        practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown, x))
 
     def _ask_weekly(self, practice: Practice, monday: float) -> Iterator[None]:
         order = practice.shuffled()
@@ -153,7 +187,7 @@ class Learner:
         questions["rule"] = rule_of((monday - state[:, LAST]) / DAY, horizon)
         questions["client"] = rows
         questions["kind"] = WEEKLY
-        questions["shown"] = (state[:, ACTIVES] >= 3) & (self.labels >= 200)
+        questions["shown"] = (state[:, ACTIVES] >= MIN_ACTIVES) & (self.labels >= MIN_LABELS)
         questions["x"] = x
         practice.asking().append(questions)
         self._changed.update(dict.fromkeys((rows + (practice.index << 32)).tolist()))
@@ -166,17 +200,54 @@ class Learner:
                 yield
 
     def _learn(self, practice: Practice, horizon: float, due: Questions) -> None:
-        rows, asked = due["client"], due["asked"]
-        known = (practice.state[rows, ENDED] <= asked) & (practice.outage_end <= asked)
-        known &= asked + horizon - practice.last_fact <= OUTAGE
+        """Score and learn questions of one queue; all of them know the model only as it was when they were asked."""
+        known = self._known(practice, horizon, due)
         if not known.all():
             due = due[known]
-            rows, asked = due["client"], due["asked"]
-            if not len(due):
-                return
-        churned = (practice.state[rows, LAST] <= asked).tolist()
-        ids, clients = practice.id, practice.clients
-        for row, at, kind, p, rule, shown, gone in zip(rows.tolist(), asked.tolist(), due["kind"].tolist(), due["probability"].tolist(), due["rule"].tolist(), due["shown"].tolist(), churned):
-            self._outcomes.append(Outcome(ids, clients[row], at, at + horizon, KINDS[kind], p, rule, bool(shown), gone))
+        if not len(due):
+            return
+        churned = (practice.state[due["client"], LAST] <= due["asked"]).tolist()
+        self._outcomes.extend(_outcomes(practice, horizon, due, churned))
         self.model.learn_many(due["x"].astype(np.float64), churned, practice.intercept)
         self.labels += len(churned)
+
+    def _known(self, practice: Practice, horizon: float, due: Questions) -> NDArray[np.bool_]:
+        """False for the questions to censor."""
+        asked = due["asked"]
+        going_on = practice.state[due["client"], ENDED] <= asked
+        known: NDArray[np.bool_] = (
+            going_on & (asked >= practice.outage_end) & (asked + horizon - practice.last_fact <= OUTAGE)
+        )
+        return known
+
+    def _predict(self, practice: Practice, rows: list[int]) -> list[Prediction]:
+        states = practice.state[rows]
+        known = (states[:, ACTIVES] >= MIN_ACTIVES) & (self.labels >= MIN_LABELS)
+        explained = iter(self._explain(practice, states[known]) if known.any() else ())
+        silences = np.maximum((practice.clock - states[:, LAST]) / DAY, 0.0).tolist()
+        horizon = practice.horizon / DAY
+        predictions = []
+        for row, is_known, silent in zip(rows, known.tolist(), silences, strict=True):
+            if is_known:
+                probability, reasons = next(explained)
+            else:
+                probability, reasons = rule_of(silent, horizon), simple_reason(silent)
+            status: Status = "ok" if is_known else "not_enough_history"
+            answer = (probability, band_of(probability), status, reasons, horizon, practice.clock)
+            predictions.append(Prediction(practice.id, practice.clients[row], *answer))
+        return predictions
+
+    def _explain(self, practice: Practice, states: Floats) -> Iterator[tuple[float, tuple[Reason, ...]]]:
+        x = features(states, practice.clock, self._norms(practice), practice.horizon / DAY)
+        z = self.model.standardise(x)
+        probabilities = sigmoids(self.model.logits(z) + practice.intercept.value).tolist()
+        weights = sum_groups(z * self.model.weights[:-1]).tolist()
+        each = zip(weights, states.tolist(), x.tolist(), z.tolist(), strict=True)
+        return zip(probabilities, (reasons_of(*parts) for parts in each), strict=True)
+
+
+def _outcomes(practice: Practice, horizon: float, due: Questions, churned: list[bool]) -> Iterator[Outcome]:
+    columns = (due[name].tolist() for name in ("client", "asked", "kind", "probability", "rule", "shown"))
+    for row, asked, kind, probability, rule, shown, gone in zip(*columns, churned, strict=True):
+        client, due_at = practice.clients[row], asked + horizon
+        yield Outcome(practice.id, client, asked, due_at, KINDS[kind], probability, rule, bool(shown), gone)

@@ -58,6 +58,7 @@ V = TypeVar("V", float, Floats)
 FEATURES: tuple[tuple[str, str], ...] = (
     ("silent_log", "rhythm"),
     ("silent_root", "rhythm"),
+    ("just_acted", "rhythm"),
     ("typical_gap", "rhythm"),
     ("gap_spread", "rhythm"),
     ("silent_to_typical", "rhythm"),
@@ -66,7 +67,6 @@ FEATURES: tuple[tuple[str, str], ...] = (
     ("horizon_log_probability", "rhythm"),
     ("last_gap_to_typical", "rhythm"),
     ("visits_7", "engagement"),
-    ("visits_30", "engagement"),
     ("visits_90", "engagement"),
     ("visits", "engagement"),
     ("actives_per_visit", "engagement"),
@@ -75,8 +75,7 @@ FEATURES: tuple[tuple[str, str], ...] = (
     ("share_messages", "engagement"),
     ("share_records", "engagement"),
     ("kinds", "engagement"),
-    ("trend_month", "trend"),
-    ("trend_week", "trend"),
+    ("trend", "trend"),
     ("missed_rate", "attendance"),
     ("cancelled_rate", "attendance"),
     ("amount", "money"),
@@ -125,6 +124,8 @@ def features_of(row: Sequence[float], now: float, norms: Norms, horizon: float) 
 
 def features(rows: Floats, now: float, norms: Norms, horizon: float) -> Floats:
     """Features of many clients: rows float64[n, WIDTH] to float64[n, COUNT]."""
+    if len(rows) == 1:
+        return np.array([features_of(rows[0].tolist(), now, norms, horizon)])
     columns = list(np.ascontiguousarray(rows.T))
     return np.stack(_features(columns, now, norms, horizon, np.ones(len(rows)), VECTOR), axis=1)
 
@@ -151,6 +152,7 @@ def _features(c: Sequence[V], now: float, norms: Norms, horizon: float, one: V, 
     return [
         log(silent + 1.0),
         m.sqrt(silent),
+        m.exp(m.least(silent * 2.0, 50.0) * -1.0),
         log_typical,
         spread,
         m.least(silent / typical, 20.0),
@@ -159,7 +161,6 @@ def _features(c: Sequence[V], now: float, norms: Norms, horizon: float, one: V, 
         shape * log((rate_time + silent) / (rate_time + silent + horizon)),
         log(c[LAST_GAP] + 1.0) - log(typical + 1.0),
         log(week + 0.1),
-        log(recent + 0.1),
         log(quarter + 0.1),
         log(c[VISITS] + 1.0),
         log((c[ACTIVES] + 1.0) / (c[VISITS] + 1.0)),
@@ -167,10 +168,8 @@ def _features(c: Sequence[V], now: float, norms: Norms, horizon: float, one: V, 
         sessions / total,
         messages / total,
         records / total,
-        _presence(sessions) + _presence(messages) + _presence(records) + _presence(c[PAYMENTS] * month)
-        + _presence(c[LOGINS] * month) + _presence(c[OTHERS] * month),
+        _effective_kinds(c),
         log((recent + 0.3) / (quarter + 0.9)),
-        log((week + 0.1) / (recent + 0.4)),
         (c[MISSED] * season + 0.2) / held,
         (c[CANCELLED] * season + 0.2) / held,
         (c[AMOUNT_SUM] + norms.log_amount) / (c[AMOUNT_WEIGHT] + 1.0) - norms.log_amount,
@@ -184,5 +183,11 @@ def _features(c: Sequence[V], now: float, norms: Norms, horizon: float, one: V, 
     ]
 
 
-def _presence(count: V) -> V:
-    return count / (count + 0.5)
+def _effective_kinds(c: Sequence[V]) -> V:
+    """Inverse Simpson index of the categories' decayed counts: 1 for one kind, 6 for six in equal shares."""
+    counts = (c[SESSIONS], c[MESSAGES], c[PAYMENTS], c[LOGINS], c[RECORDS], c[OTHERS])
+    total = counts[0] + counts[1] + counts[2] + counts[3] + counts[4] + counts[5]
+    square = counts[0] * counts[0] + counts[1] * counts[1] + counts[2] * counts[2]
+    square = square + counts[3] * counts[3] + counts[4] * counts[4] + counts[5] * counts[5]
+    # Counts that have decayed to next to nothing carry no more information than none; the rest keep their ratio.
+    return (total * total + 1e-12) / (square + 1e-12)

@@ -39,7 +39,7 @@ class Intercept:
         self.value += residual / (self.PRIOR + self.information)
 
 
-class OnlineLogistic(base.Classifier):  # type: ignore[misc]
+class OnlineLogistic(base.Classifier):
     """P(y | x) = sigmoid(weights · clip((x - mean) / sd) + bias), learnt one example after another.
 
     Arrays are float64 of the `names` in their order; the last weight is the bias. `clip` bounds standardised features,
@@ -77,22 +77,20 @@ class OnlineLogistic(base.Classifier):  # type: ignore[misc]
         """Learn examples [n, d] strictly one after another, as n calls of `learn_one` would."""
         z = np.ones((len(x), len(self.names) + 1))
         z[:, :-1] = self._learn_moments(x)
-        step, square = np.empty_like(self.weights), np.empty_like(self.weights)
-        weights, squares = self.weights, self.squares
-        for row, y in zip(z, churned, strict=True):
+        weights, squares, lr = self.weights, self.squares, self.lr
+        for row, row_squared, y in zip(z, z * z, churned, strict=True):
             logit = float(weights.dot(row))
             if intercept is not None:
                 logit += intercept.value
             probability = sigmoid(logit)
             residual = y - probability
-            np.multiply(row, residual * self.lr, out=step)
-            np.multiply(row, residual, out=square)
-            np.multiply(square, square, out=square)
-            np.add(squares, square, out=squares)
-            np.add(squares, EPSILON, out=square)
-            np.sqrt(square, out=square)
-            np.divide(step, square, out=step)
-            np.add(weights, step, out=weights)
+            np.multiply(row_squared, residual * residual, row_squared)
+            np.add(squares, row_squared, squares)
+            np.add(squares, EPSILON, row_squared)
+            np.sqrt(row_squared, row_squared)
+            np.divide(row, row_squared, row)
+            np.multiply(row, residual * lr, row)
+            np.add(weights, row, weights)
             if intercept is not None:
                 intercept.learn(probability, residual)
 
@@ -116,7 +114,7 @@ class OnlineLogistic(base.Classifier):  # type: ignore[misc]
         np.minimum(z, self.clip, out=z)
         return np.maximum(z, -self.clip, out=z)
 
-    def predict_proba_one(self, x: dict[Hashable, Any], **kwargs: Any) -> dict[Hashable, float]:
+    def predict_proba_one(self, x: dict[Hashable, Any], **kwargs: Any) -> dict[bool | str | int, float]:
         probability = sigmoid(self.logit(self.standardise(self._array(x))))
         return {False: 1.0 - probability, True: probability}
 

@@ -86,6 +86,12 @@ class Practice:
         self.rows[client.int] = row
         return row
 
+    def set_clients(self, clients: list[UUID], state: Floats) -> None:
+        self.clients = clients
+        self.rows = {client.int: row for row, client in enumerate(clients)}
+        if len(clients):
+            self.state = state.copy()
+
     def shuffled(self) -> NDArray[np.int64]:
         """All rows in the order of a hash of their client's id, which no label can be told from."""
         if len(self._order) != len(self.clients):
@@ -106,6 +112,7 @@ class Practice:
         for queue in self.queues:
             if queue.horizon == self.horizon:
                 return queue
+        self.queues = [queue for queue in self.queues if len(queue)]
         self.queues.append(Queue(self.horizon))
         return self.queues[-1]
 

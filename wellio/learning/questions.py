@@ -54,11 +54,12 @@ class Queue:
             self._count += some
             questions = questions[some:]
 
-    def append_one(self, asked: float, probability: float, rule: float, client: int, shown: bool, x: Floats) -> None:
+    def append_one(self, question: tuple[float, float, float, int, int, bool, Floats]) -> None:
+        """One question as a tuple of QUESTION's fields."""
         if not self._count:
-            self.next_due = asked + self.horizon
+            self.next_due = question[0] + self.horizon
         self._room(1)
-        self._blocks[-1][self._tail] = (asked, probability, rule, client, EVENT, shown, x)
+        self._blocks[-1][self._tail] = question
         self._tail += 1
         self._count += 1
 
@@ -92,11 +93,10 @@ class Queue:
         self.next_due = float(self._blocks[0]["asked"][self._head]) + self.horizon if self._count else np.inf
         return part
 
-    def all(self) -> Questions:
-        """A copy of the questions waiting, in order."""
-        parts = []
-        for i, block in enumerate(self._blocks):
-            start = self._head if i == 0 else 0
-            end = self._tail if i == len(self._blocks) - 1 else len(block)
-            parts.append(block[start:end])
-        return np.concatenate(parts) if parts else np.zeros(0, QUESTION)
+    def parts(self) -> list[Questions]:
+        """The questions waiting, in order, as views of the blocks."""
+        last = len(self._blocks) - 1
+        return [
+            block[self._head if i == 0 else 0 : self._tail if i == last else len(block)]
+            for i, block in enumerate(self._blocks)
+        ]

@@ -1,0 +1,1 @@
+"""Predictions that learn from every event: pure calculation, with its store beside it."""
