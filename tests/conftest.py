@@ -6,12 +6,19 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import aiohttp
 import asyncpg
 import pytest
 
+from tests.api import Api
+from tests.factories import House, make_house
+from wellio.accounts.tokens import Tokens
+from wellio.app import running
+from wellio.config import Config
 from wellio.db import Database, open_database
 from wellio.migrations import migrate
 from wellio.outbox import Outbox
@@ -69,3 +76,34 @@ async def outbox(db: Database) -> Outbox:
 async def redis_url() -> str:
     """The Redis of the test run; tests keep apart by the prefix of their own keys."""
     return REDIS_URL
+
+
+SECRET = "a signing key for tests: 0123456789 abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture
+def config(database_url: str, tmp_path: Path) -> Config:
+    return Config(
+        env="development",
+        host="127.0.0.1",
+        port=0,
+        database_url=database_url,
+        redis_url=REDIS_URL,
+        jwt_secret=SECRET,
+        cors_origin=("https://app.example.org",),
+        data_dir=tmp_path,
+        demo=False,
+        log_level="info",
+    )
+
+
+@pytest.fixture
+async def api(config: Config, db: Database) -> AsyncIterator[Api]:
+    """Wellio as it is served, on a free port of loopback."""
+    async with running(config) as (host, port), aiohttp.ClientSession() as session:
+        yield Api(session, f"http://{host}:{port}", Tokens(SECRET), db)
+
+
+@pytest.fixture
+async def house(db: Database) -> House:
+    return await make_house(db)

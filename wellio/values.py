@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 _EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"]{1,64}@[^@\s,;:<>()\[\]\\\"]{1,190}\.[^@\s.,;:<>()\[\]\\\"]{2,63}")
 _ZONES = frozenset(available_timezones())
@@ -44,6 +44,13 @@ def _zone(text: str) -> str:
     return text
 
 
+def _written_time(value: object) -> object:
+    # Pydantic would read a bare number as Unix seconds, or milliseconds; RFC 3339 has one reading.
+    if not isinstance(value, str) or "T" not in value.upper():
+        raise ValueError("must be a time of RFC 3339, such as 2026-05-06T10:00:00+02:00")
+    return value
+
+
 def _sane_time(time: datetime) -> datetime:
     if not _FIRST_YEAR <= time.year < _LAST_YEAR:
         raise ValueError(f"must be between the years {_FIRST_YEAR} and {_LAST_YEAR}")
@@ -60,7 +67,7 @@ Phone = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^\+?[0
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50), AfterValidator(_one_line)]
 Zone = Annotated[str, AfterValidator(_zone), Field(examples=["Europe/Berlin"])]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
-Moment = Annotated[AwareDatetime, AfterValidator(_sane_time)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_time), AfterValidator(_sane_time)]
 # Integer minor units; up to ten billion of the major unit.
 Minor = Annotated[int, Field(ge=0, le=10**12, strict=True)]
 Url = Annotated[

@@ -170,6 +170,8 @@ create table conversations (
     title text not null default '',
     direct_key text,  -- both user ids in order, so that two people have one direct conversation
     last_seq bigint not null default 0,
+    message_count bigint not null default 0,  -- how many rows of messages, so that no page of history counts them
+    version integer not null default 1,
     created_by uuid not null,
     created_at timestamptz not null default now(),
     last_message_at timestamptz,
@@ -273,12 +275,22 @@ create table events (
 );
 create index events_client_idx on events (practice_id, client_id, occurred_at desc, position desc);
 
--- How far each consumer has come. The learner's cursor stands in its snapshot instead.
+-- How far each consumer has come. The learner's cursor stands in its snapshot; its row here only tells others
+-- up to where predictions are stored.
 create table consumers (
     name text primary key,
     xid bigint not null default 0,
     position bigint not null default 0,
     updated_at timestamptz not null default now()
+);
+
+-- An event that a consumer could not take after several tries: it went on without it, and says so here.
+create table consumer_failures (
+    consumer text not null,
+    event_id uuid not null,
+    error text not null,
+    failed_at timestamptz not null default now(),
+    constraint consumer_failures_pkey primary key (consumer, event_id)
 );
 
 -- ---------------------------------------------------------------- learning
@@ -307,8 +319,10 @@ create table prediction_outcomes (
     asked_at timestamptz not null,
     due_at timestamptz not null,
     probability double precision not null,
+    rule double precision not null,  -- what the simple rule said at the same moment
     status text not null,
-    churned boolean not null
+    churned boolean not null,
+    snapshot_id bigint not null  -- stored together with that one, so that neither is ever without the other
 );
 create index prediction_outcomes_asked_idx on prediction_outcomes (practice_id, asked_at);
 
@@ -321,6 +335,8 @@ create table learner_snapshots (
     state bytea not null,
     created_at timestamptz not null default now()
 );
+-- Compressed already.
+alter table learner_snapshots alter column state set storage external;
 
 -- ---------------------------------------------------------------- jobs
 
@@ -334,23 +350,25 @@ create table job_runs (
         constraint job_runs_outcome check (outcome in ('running', 'done', 'failed', 'abandoned')),
     counts jsonb not null default '{}',
     error text,
+    by_hand boolean not null default false,
     -- Execution is at least once, the run of a due time is one.
     constraint job_runs_due_key unique (name, due_at)
 );
 create index job_runs_started_idx on job_runs (started_at desc);
 
 -- How far the replay of a file into a practice has come; written in the transaction of the lines it took.
+-- A practice has one history: a file that does not begin with the lines taken so far is another one.
 create table replays (
-    practice_id uuid not null references practices (id),
-    file_digest text not null,
+    practice_id uuid primary key references practices (id),
     file_name text not null,
+    digest bytea not null,  -- sha256 of the lines dealt with, each with its line feed
     lines_done bigint not null default 0,
-    events_done bigint not null default 0,
     lines_refused bigint not null default 0,
-    lines_total bigint not null,
+    events_done bigint not null default 0,
+    first_at timestamptz,  -- of the first and the last line taken
+    last_at timestamptz,
     started_at timestamptz not null default now(),
-    ended_at timestamptz,
-    constraint replays_pkey primary key (practice_id, file_digest)
+    ended_at timestamptz
 );
 
 -- ---------------------------------------------------------------- who sees what
