@@ -1,0 +1,29 @@
+"""/static: the files of wellio/static, with addresses that change when a file does."""
+
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from aiohttp import web
+
+STATIC = Path(__file__).parent.parent / "static"
+PREFIX = "/static"
+FOR_EVER = "public, max-age=31536000, immutable"
+ASK_FIRST = "no-cache"
+
+
+def add_static(app: web.Application) -> None:
+    app.router.add_static(PREFIX, STATIC, follow_symlinks=False, show_index=False)
+    app.on_response_prepare.append(_set_cache_control)
+
+
+@cache
+def asset(path: str) -> str:
+    """The address of a file, with its content's digest: it may be kept for ever."""
+    digest = sha256((STATIC / path).read_bytes()).hexdigest()[:12]
+    return f"{PREFIX}/{path}?v={digest}"
+
+
+async def _set_cache_control(request: web.Request, response: web.StreamResponse) -> None:
+    if request.path.startswith(f"{PREFIX}/") and response.status in (200, 206, 304):
+        response.headers["Cache-Control"] = FOR_EVER if "v" in request.query else ASK_FIRST

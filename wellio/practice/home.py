@@ -1,0 +1,223 @@
+"""Home: today at a glance, for an owner, a coach or a client.
+
+The day is the viewer's, in their own time zone; the months of the ledger are the practice's, so that
+everybody in it reads the same month.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from wellio.accounts.actors import STAFF, Actor
+from wellio.accounts.practices import get_practice
+from wellio.accounts.users import get_user
+from wellio.db import Connection, Database, Row
+
+TODAY_LIMIT = 50
+NEXT_LIMIT = 5
+
+COUNT_CLIENTS = """
+select count(*) filter (where c.status = 'active') as active,
+       count(*) filter (where c.status = 'active' and c.created_at >= $4) as new,
+       count(*) filter (where p.band = 'high' and p.status = 'ok') as at_risk
+from visible_clients($1, $2, $3) c
+left join predictions p on p.practice_id = $1 and p.client_id = c.id
+"""
+
+LIST_HOME_SESSIONS = """
+select t.part, t.total, t.id, t.client_id, t.title, t.status, t.starts_at, t.ends_at, t.location, t.meeting_url,
+       c.first_name || ' ' || c.last_name as client_name, u.name as coach_name
+from (
+    (select 'today' as part, count(*) over () as total, s.*
+     from visible_sessions($1, $2, $3) s
+     where s.starts_at >= $4 and s.starts_at < $5
+       and s.status in ('scheduled', 'in_progress', 'completed', 'no_show')
+     order by s.starts_at, s.id
+     limit $7)
+    union all
+    (select 'next', 0, s.*
+     from visible_sessions($1, $2, $3) s
+     where s.starts_at > $6 and s.status = 'scheduled'
+     order by s.starts_at, s.id
+     limit $8)
+) t
+join users u on u.practice_id = $1 and u.id = t.coach_id
+left join clients c on c.practice_id = $1 and c.id = t.client_id
+order by t.starts_at, t.id
+"""
+
+COUNT_UNREAD = """
+select count(*)
+from conversation_members m
+join messages t on t.conversation_id = m.conversation_id and t.seq > m.last_read_seq
+where m.practice_id = $1 and m.user_id = $2 and m.left_at is null
+  and t.sender_id <> $2 and t.deleted_at is null
+"""
+
+SUM_PAYMENTS = """
+select p.currency,
+       coalesce(sum(s.minor) filter (where p.paid_at >= $5), 0)::bigint as this_month_minor,
+       coalesce(sum(s.minor) filter (where p.paid_at < $5), 0)::bigint as last_month_minor,
+       coalesce(sum(s.minor) filter (where p.paid_at < $6), 0)::bigint as last_month_so_far_minor
+from visible_payments($1, $2, $3) p
+cross join lateral (select case p.kind when 'refund' then -p.amount_minor else p.amount_minor end as minor) s
+where p.paid_at >= $4 and p.paid_at < $7
+group by p.currency
+order by p.currency
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeSession:
+    """`client_name` is null for a group session."""
+
+    id: UUID
+    client_id: UUID | None
+    client_name: str | None
+    coach_name: str
+    title: str
+    status: str
+    starts_at: datetime
+    ends_at: datetime
+    location: str
+    meeting_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revenue:
+    """Payments minus refunds of one currency, in minor units. `last_month_so_far_minor`: up to the same moment."""
+
+    currency: str
+    this_month_minor: int
+    last_month_minor: int
+    last_month_so_far_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFigures:
+    """`new`: active ones added this month; `at_risk`: those whose predicted churn is in the high band."""
+
+    active: int
+    new: int
+    at_risk: int
+
+
+@dataclass(frozen=True, slots=True)
+class HomeSummary:
+    """`clients` and `revenue` are null for a client. The practice's currency comes first in `revenue`."""
+
+    practice_name: str
+    timezone: str
+    today: date
+    clients: ClientFigures | None
+    sessions_today: int
+    today_sessions: Sequence[HomeSession]
+    next_sessions: Sequence[HomeSession]
+    unread_messages: int
+    revenue: Sequence[Revenue] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The moments between which today and the two months lie."""
+
+    now: datetime
+    today: date
+    day_start: datetime
+    day_end: datetime
+    last_month: datetime
+    same_moment_last_month: datetime
+    this_month: datetime
+    next_month: datetime
+
+
+async def home_summary(db: Database, actor: Actor, *, now: datetime | None = None) -> HomeSummary:
+    """Six queries for staff, four for a client, whatever the size of the practice."""
+    async with db.connection() as connection:
+        practice = await get_practice(connection, actor.practice_id)
+        user = await get_user(connection, actor.practice_id, actor.user_id)
+        assert user is not None  # an actor is a user
+        calendar = calendar_at(now or datetime.now(UTC), day_zone=user.timezone, month_zone=practice.timezone)
+        total, today, following = await _sessions(connection, actor, calendar)
+        staff = actor.role in STAFF
+        return HomeSummary(
+            practice_name=practice.name,
+            timezone=user.timezone,
+            today=calendar.today,
+            clients=await _client_figures(connection, actor, calendar) if staff else None,
+            sessions_today=total,
+            today_sessions=today,
+            next_sessions=following,
+            unread_messages=await connection.fetchval(COUNT_UNREAD, actor.practice_id, actor.user_id),
+            revenue=await _revenue(connection, actor, calendar, practice.currency) if staff else None,
+        )
+
+
+def calendar_at(now: datetime, *, day_zone: str, month_zone: str) -> Calendar:
+    """Boundaries are local midnights, so a day has 23 or 25 hours where the clocks change."""
+    today = now.astimezone(ZoneInfo(day_zone)).date()
+    first = now.astimezone(ZoneInfo(month_zone)).date().replace(day=1)
+    this_month = _midnight(first, month_zone)
+    last_month = _midnight((first - timedelta(days=1)).replace(day=1), month_zone)
+    return Calendar(
+        now=now,
+        today=today,
+        day_start=_midnight(today, day_zone),
+        day_end=_midnight(today + timedelta(days=1), day_zone),
+        last_month=last_month,
+        same_moment_last_month=min(last_month + (now - this_month), this_month),
+        this_month=this_month,
+        next_month=_midnight((first + timedelta(days=32)).replace(day=1), month_zone),
+    )
+
+
+def _midnight(day: date, zone: str) -> datetime:
+    # In UTC: the difference of two local times of one zone ignores the clock change between them.
+    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+
+
+async def _client_figures(connection: Connection, actor: Actor, calendar: Calendar) -> ClientFigures:
+    row = await connection.fetchrow(COUNT_CLIENTS, *actor.scope, calendar.this_month)
+    assert row is not None  # an aggregate
+    return ClientFigures(row["active"], row["new"], row["at_risk"])
+
+
+async def _sessions(
+    connection: Connection, actor: Actor, calendar: Calendar
+) -> tuple[int, list[HomeSession], list[HomeSession]]:
+    """How many there are today, the first of them, and the next ones from now on."""
+    bounds = (calendar.day_start, calendar.day_end, calendar.now)
+    rows = await connection.fetch(LIST_HOME_SESSIONS, *actor.scope, *bounds, TODAY_LIMIT, NEXT_LIMIT)
+    today = [row for row in rows if row["part"] == "today"]
+    following = [row for row in rows if row["part"] == "next"]
+    return today[0]["total"] if today else 0, [_session(r) for r in today], [_session(r) for r in following]
+
+
+async def _revenue(connection: Connection, actor: Actor, calendar: Calendar, currency: str) -> list[Revenue]:
+    rows = await connection.fetch(
+        SUM_PAYMENTS,
+        *actor.scope,
+        calendar.last_month,
+        calendar.this_month,
+        calendar.same_moment_last_month,
+        calendar.next_month,
+    )
+    of = {row["currency"]: Revenue(**dict(row)) for row in rows}
+    return [of.pop(currency, Revenue(currency, 0, 0, 0)), *of.values()]
+
+
+def _session(row: Row) -> HomeSession:
+    return HomeSession(
+        id=row["id"],
+        client_id=row["client_id"],
+        client_name=row["client_name"],
+        coach_name=row["coach_name"],
+        title=row["title"],
+        status=row["status"],
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        location=row["location"],
+        meeting_url=row["meeting_url"],
+    )
