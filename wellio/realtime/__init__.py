@@ -1,1 +1,1 @@
-"""Socket.IO: server, chat events, presence and the bus between processes."""
+"""Socket.IO: connections, the events of chat, fan-out to devices, presence, and the link between processes."""

@@ -1,0 +1,346 @@
+"""Conversations: who talks with whom. A direct one has two people, a group any number; staff open groups.
+
+Its log (`conversation_events`) numbers all that happens in it, 1, 2, 3… without holes. Being opened is
+not in the log: a new conversation stands at seq 0, and its first message is 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from wellio.accounts.actors import STAFF, Actor, Role
+from wellio.chat.values import Message, message_of
+from wellio.db import Connection, Database, Row
+from wellio.errors import FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
+from wellio.events import Event, EventType
+from wellio.idempotency import Once
+from wellio.ids import uuid7
+from wellio.live import Live
+from wellio.outbox import Outbox, Transaction
+from wellio.pages import Page, PageQuery, page_of
+from wellio.values import Input, Line
+
+Kind = Literal["direct", "group"]
+MAX_MEMBERS = 500
+
+LIST_CONVERSATIONS = """
+with page as (
+    select c.id, c.kind, c.title, c.last_seq, c.version, c.created_at, c.last_message_at, me.last_read_seq
+    from conversation_members me
+    join conversations c on c.practice_id = me.practice_id and c.id = me.conversation_id
+    where me.practice_id = $1 and me.user_id = $2 and me.left_at is null
+      and ($3::uuid is null or c.id = $3)
+    order by coalesce(c.last_message_at, c.created_at) desc, c.id
+    limit $4 offset $5
+)
+select p.id as conversation_id, p.kind, p.title, p.last_seq, p.version, p.created_at as opened_at,
+       (select count(*) from messages u
+        where u.conversation_id = p.id and u.seq > p.last_read_seq and u.sender_id <> $2
+          and u.deleted_at is null) as unread,
+       m.id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.edited_at, m.deleted_at, m.created_at
+from page p
+left join lateral (
+    select * from messages l where l.conversation_id = p.id order by l.seq desc limit 1
+) m on true
+order by coalesce(p.last_message_at, p.created_at) desc, p.id
+"""
+
+COUNT_CONVERSATIONS = """
+select count(*) from conversation_members
+where practice_id = $1 and user_id = $2 and left_at is null
+"""
+
+LIST_MEMBERS = """
+select m.conversation_id, m.user_id, u.name, u.role, m.last_read_seq
+from conversation_members m
+join users u on u.practice_id = m.practice_id and u.id = m.user_id
+where m.practice_id = $1 and m.conversation_id = any($2::uuid[]) and m.left_at is null
+order by m.conversation_id, m.joined_at, u.name, m.user_id
+"""
+
+# Whom of $4 the actor may talk to: an owner everybody, a coach the staff and the clients they coach,
+# a client their own coach and the owners.
+LIST_REACHABLE = """
+select u.id, u.role
+from users u
+where u.practice_id = $1 and u.id = any($4::uuid[]) and u.status = 'active'
+  and ($2 = 'owner'
+       or ($2 = 'coach' and (u.role in ('owner', 'coach') or exists (
+               select from clients c where c.practice_id = $1 and c.user_id = u.id and c.coach_id = $3)))
+       or ($2 = 'client' and (u.role = 'owner' or exists (
+               select from clients c where c.practice_id = $1 and c.user_id = $3 and c.coach_id = u.id))))
+"""
+
+# Of two people who write to each other at the same moment one inserts and the other waits, and finds that row.
+INSERT_CONVERSATION = """
+insert into conversations (id, practice_id, kind, title, direct_key, created_by)
+values ($1, $2, $3, $4, $5, $6)
+on conflict on constraint conversations_direct_key do nothing
+returning id
+"""
+
+GET_DIRECT = "select id from conversations where practice_id = $1 and direct_key = $2"
+
+INSERT_MEMBERS = """
+insert into conversation_members (practice_id, conversation_id, user_id, role)
+select $1, $2, t.user_id, t.role
+from unnest($3::uuid[], $4::text[]) t (user_id, role)
+"""
+
+LOCK_CONVERSATION = """
+select c.id, c.kind, c.title, c.version
+from visible_conversations($1, $2) c
+where c.id = $3
+for no key update of c
+"""
+
+UPDATE_TITLE = """
+update conversations set title = $3, version = version + 1, last_seq = last_seq + 1
+where practice_id = $1 and id = $2
+returning last_seq
+"""
+
+INSERT_LOG_ENTRY = """
+insert into conversation_events (conversation_id, seq, practice_id, type, actor_id, data, created_at)
+values ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+LIST_MEMBER_IDS = """
+select user_id from conversation_members
+where practice_id = $1 and conversation_id = $2 and left_at is null
+"""
+
+GET_CLIENT_AMONG = "select id from clients where practice_id = $1 and user_id = any($2::uuid[]) limit 1"
+
+
+class NewConversation(Input):
+    """`member_ids`: the others; for a direct conversation exactly one. Groups may have a title."""
+
+    kind: Kind
+    member_ids: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=MAX_MEMBERS)]
+    title: Line = ""
+
+
+class ConversationChanges(Input):
+    title: Line | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`role` is the person's role in the practice."""
+
+    user_id: UUID
+    name: str
+    role: Role
+    last_read_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """As one member sees it: `unread` counts the others' messages after the viewer's `last_read_seq`."""
+
+    id: UUID
+    kind: Kind
+    title: str
+    members: Sequence[Member]
+    last_message: Message | None
+    last_seq: int
+    unread: int
+    version: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`created` is False when two people had their direct conversation already."""
+
+    conversation: Conversation
+    created: bool
+
+
+async def list_conversations(db: Database, actor: Actor, query: PageQuery) -> Page[Conversation]:
+    """The actor's conversations, the most recently active first."""
+    async with db.connection() as connection:
+        rows = await connection.fetch(
+            LIST_CONVERSATIONS, actor.practice_id, actor.user_id, None, query.page_size, query.offset
+        )
+        conversations = await _conversations(connection, actor, rows)
+        total = await connection.fetchval(COUNT_CONVERSATIONS, actor.practice_id, actor.user_id)
+    return page_of(conversations, query=query, total=total)
+
+
+async def get_conversation(db: Database | Connection, actor: Actor, conversation_id: UUID) -> Conversation:
+    """Raises NotFound, for who is not a member too."""
+    rows = await db.fetch(LIST_CONVERSATIONS, actor.practice_id, actor.user_id, conversation_id, 1, 0)
+    if not rows:
+        raise NotFound("No such conversation.")
+    return (await _conversations(db, actor, rows))[0]
+
+
+async def create_conversation(
+    outbox: Outbox, live: Live, actor: Actor, new: NewConversation, *, once: Once | None = None
+) -> Opened:
+    """Opens a conversation, or finds the direct one that two people have. Raises Forbidden, Invalid."""
+    others = sorted(set(new.member_ids) - {actor.user_id})
+    _check_form(actor, new, others)
+    async with outbox.transaction(once) as tx:
+        await _check_reachable(tx.connection, actor, new, others)
+        conversation_id = await _insert(tx, actor, new, others)
+        created = conversation_id is not None
+        if conversation_id is None:
+            conversation_id = await tx.connection.fetchval(GET_DIRECT, actor.practice_id, _direct_key(actor, new))
+        conversation = await get_conversation(tx.connection, actor, conversation_id)
+        await tx.answer(conversation)
+    if created:
+        _publish(live, conversation.members, _update(conversation.id, 0, conversation))
+    return Opened(conversation, created)
+
+
+async def rename_conversation(
+    outbox: Outbox,
+    live: Live,
+    actor: Actor,
+    conversation_id: UUID,
+    changes: ConversationChanges,
+    *,
+    if_version: int | None = None,
+) -> Conversation:
+    """Changes a group's title. Raises NotFound, Forbidden, Invalid, PreconditionFailed."""
+    update = None
+    async with outbox.transaction() as tx:
+        row = await tx.connection.fetchrow(LOCK_CONVERSATION, actor.practice_id, actor.user_id, conversation_id)
+        _check_rename(actor, row, changes, if_version)
+        if changes.title is not None and changes.title != row["title"]:
+            update = await _rename(tx, actor, row, changes.title)
+        conversation = await get_conversation(tx.connection, actor, conversation_id)
+    if update is not None:
+        _publish(live, conversation.members, update)
+    return conversation
+
+
+async def list_member_ids(db: Database | Connection, actor: Actor, conversation_id: UUID) -> list[UUID]:
+    """Everybody in one of the actor's conversations. Raises NotFound for one they are not in."""
+    rows = await db.fetch(LIST_MEMBER_IDS, actor.practice_id, conversation_id)
+    user_ids = [row["user_id"] for row in rows]
+    if actor.user_id not in user_ids:
+        raise NotFound("No such conversation.")
+    return user_ids
+
+
+def _check_form(actor: Actor, new: NewConversation, others: Sequence[UUID]) -> None:
+    if new.kind == "group" and actor.role not in STAFF:
+        raise Forbidden("Only coaches and owners open groups.")
+    if new.kind == "direct" and len(others) != 1:
+        raise Invalid.field("member_ids", "A direct conversation is with one other person.")
+    if new.kind == "direct" and new.title:
+        raise Invalid.field("title", "A direct conversation has no title.")
+    if not others:
+        raise Invalid.field("member_ids", "Name somebody beside yourself.")
+
+
+async def _check_reachable(connection: Connection, actor: Actor, new: NewConversation, others: Sequence[UUID]) -> None:
+    rows = await connection.fetch(LIST_REACHABLE, *actor.scope, others)
+    reachable = {row["id"] for row in rows} | {actor.user_id}
+    strangers = [
+        FieldError(f"member_ids.{n}", "No such person, or none that you can write to.")
+        for n, user_id in enumerate(new.member_ids)
+        if user_id not in reachable
+    ]
+    if strangers:
+        raise Invalid(fields=strangers)
+
+
+async def _insert(tx: Transaction, actor: Actor, new: NewConversation, others: Sequence[UUID]) -> UUID | None:
+    """The new conversation's id; None when these two have one."""
+    key = _direct_key(actor, new)
+    conversation_id: UUID | None = await tx.connection.fetchval(
+        INSERT_CONVERSATION, uuid7(), actor.practice_id, new.kind, new.title, key, actor.user_id
+    )
+    if conversation_id is None:
+        return None
+    user_ids = [actor.user_id, *others]
+    roles = ["admin", *["member"] * len(others)]
+    await tx.connection.execute(INSERT_MEMBERS, actor.practice_id, conversation_id, user_ids, roles)
+    client_id = None
+    if new.kind == "direct":
+        client_id = await tx.connection.fetchval(GET_CLIENT_AMONG, actor.practice_id, user_ids)
+    tx.record(
+        Event(
+            type=EventType.CONVERSATION_STARTED,
+            practice_id=actor.practice_id,
+            actor_id=actor.user_id,
+            client_id=client_id,
+            subject_id=conversation_id,
+            payload={"kind": new.kind},
+        )
+    )
+    return conversation_id
+
+
+def _direct_key(actor: Actor, new: NewConversation) -> str | None:
+    """The same whoever of the two begins."""
+    if new.kind != "direct":
+        return None
+    return "/".join(sorted(str(user_id) for user_id in {actor.user_id, *new.member_ids}))
+
+
+def _check_rename(actor: Actor, row: Row | None, changes: ConversationChanges, if_version: int | None) -> None:
+    if row is None:
+        raise NotFound("No such conversation.")
+    actor.must_be(STAFF)
+    if changes.title is None and "title" in changes.model_fields_set:
+        raise Invalid.field("title", "Must not be null.")
+    if row["kind"] == "direct" and changes.title:
+        raise Invalid.field("title", "A direct conversation has no title.")
+    if if_version is not None and if_version != row["version"]:
+        raise PreconditionFailed("The conversation was changed since you read it; read it again.")
+
+
+async def _rename(tx: Transaction, actor: Actor, row: Row, title: str) -> dict[str, Any]:
+    seq = await tx.connection.fetchval(UPDATE_TITLE, actor.practice_id, row["id"], title)
+    data = {"conversation": {"id": row["id"], "kind": row["kind"], "title": title}}
+    await tx.connection.execute(
+        INSERT_LOG_ENTRY,
+        row["id"],
+        seq,
+        actor.practice_id,
+        "conversation:updated",
+        actor.user_id,
+        data,
+        datetime.now(UTC),
+    )
+    return _update(row["id"], seq, data["conversation"])
+
+
+def _update(conversation_id: UUID, seq: int, conversation: Conversation | dict[str, Any]) -> dict[str, Any]:
+    return {"conversation_id": conversation_id, "seq": seq, "conversation": conversation}
+
+
+def _publish(live: Live, members: Sequence[Member], update: dict[str, Any]) -> None:
+    live.publish([member.user_id for member in members], "conversation:updated", update)
+
+
+async def _conversations(db: Database | Connection, actor: Actor, rows: Sequence[Row]) -> list[Conversation]:
+    members: dict[UUID, list[Member]] = {row["conversation_id"]: [] for row in rows}
+    for member in await db.fetch(LIST_MEMBERS, actor.practice_id, list(members)):
+        person = Member(member["user_id"], member["name"], Role(member["role"]), member["last_read_seq"])
+        members[member["conversation_id"]].append(person)
+    return [_conversation(row, members[row["conversation_id"]]) for row in rows]
+
+
+def _conversation(row: Row, members: Sequence[Member]) -> Conversation:
+    return Conversation(
+        id=row["conversation_id"],
+        kind=row["kind"],
+        title=row["title"],
+        members=members,
+        last_message=message_of(row) if row["id"] else None,
+        last_seq=row["last_seq"],
+        unread=row["unread"],
+        version=row["version"],
+        created_at=row["opened_at"],
+    )

@@ -1,0 +1,145 @@
+"""Sending messages: the one way in which they are stored, whoever sends them.
+
+Group commit: messages that arrive while a transaction is in flight go into the next one together, so that
+they share a commit's wait for the disk. In a conversation, the order of `send` is the order of `seq`.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from itertools import groupby
+from uuid import UUID
+
+import asyncpg
+
+from wellio.accounts.actors import Actor
+from wellio.chat.batches import Stored, Waiting, store_batch
+from wellio.chat.values import Message, NewMessage, Sent
+from wellio.errors import Unavailable
+from wellio.idempotency import Once
+from wellio.live import Live
+from wellio.metrics import Metrics
+from wellio.outbox import Outbox
+
+__all__ = ["Message", "MessageWriter", "NewMessage", "Sent"]
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 64
+MAX_WAITING = 2048
+LANES = 2
+
+STUCK = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+
+
+class MessageWriter:
+    """Stores messages in batches, in a few lanes. `start` before; `stop` stores what waits, then ends."""
+
+    def __init__(self, outbox: Outbox, live: Live, metrics: Metrics, *, lanes: int = LANES) -> None:
+        self._lanes = [_Lane(outbox, live, metrics) for _ in range(lanes)]
+
+    async def start(self) -> None:
+        for lane in self._lanes:
+            lane.start()
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(lane.stop() for lane in self._lanes))
+
+    async def send(self, actor: Actor, new: NewMessage, *, once: Once | None = None) -> Sent:
+        """Returns after the commit.
+
+        Raises NotFound (not a member), Invalid (reply_to), Unavailable (the database is away, or too many
+        wait: send the same again), and what `once` raises.
+        """
+        # A conversation is always in the same lane: that keeps its order.
+        lane = self._lanes[new.conversation_id.int % len(self._lanes)]
+        return await lane.send(actor, new, once)
+
+
+class _Lane:
+    """One transaction at a time, with all that has come in since the last."""
+
+    def __init__(self, outbox: Outbox, live: Live, metrics: Metrics) -> None:
+        self._outbox, self._live, self._metrics = outbox, live, metrics
+        self._waiting: deque[Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="message writer")
+
+    async def stop(self) -> None:
+        self._stopping = True
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+
+    async def send(self, actor: Actor, new: NewMessage, once: Once | None) -> Sent:
+        if self._stopping or len(self._waiting) >= MAX_WAITING:
+            raise Unavailable("Too many messages wait to be stored; send it again shortly.", code="BUSY")
+        sent: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(actor, new, once, sent))
+        self._arrived.set()
+        return await sent
+
+    async def _run(self) -> None:
+        while not self._stopping or self._waiting:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                count = min(MAX_BATCH, len(self._waiting))
+                batch = [self._waiting.popleft() for _ in range(count)]
+                try:
+                    await self._store(batch)
+                except Exception:
+                    log.exception("message batch failed")
+                    _fail(batch, RuntimeError("message batch failed"))
+
+    async def _store(self, batch: Sequence[Waiting]) -> None:
+        try:
+            async with self._outbox.transaction() as tx:
+                stored = await store_batch(tx, batch)
+        except Unavailable as error:
+            stuck = isinstance(error.__cause__, STUCK)
+            await self._store_parts(_by_conversation(batch) if stuck else [batch], error)
+        except Exception as error:  # noqa: BLE001 - the senders get it, and their edge logs it
+            await self._store_parts([[waiting] for waiting in batch], error)
+        else:
+            self._tell(batch, stored)
+
+    async def _store_parts(self, parts: Sequence[Sequence[Waiting]], error: Exception) -> None:
+        """After a failure: a conversation that is locked, or a message that can't be stored, fails alone."""
+        if len(parts) > 1:
+            for part in parts:
+                await self._store(part)
+        else:
+            _fail(parts[0], error)
+
+    def _tell(self, batch: Sequence[Waiting], stored: Stored) -> None:
+        """After the commit: everybody's devices, then the senders."""
+        for message in stored.messages:
+            self._live.publish(stored.audiences[message.conversation_id], "message:new", message)
+        for waiting, outcome in zip(batch, stored.outcomes, strict=True):
+            if waiting.sent.done():  # whoever sent it has gone; it is stored all the same
+                continue
+            if isinstance(outcome, Sent):
+                waiting.sent.set_result(outcome)
+            else:
+                waiting.sent.set_exception(outcome)
+        self._metrics.messages.inc(len(stored.messages))
+        self._metrics.message_batch.observe(len(stored.messages))
+
+
+def _fail(batch: Sequence[Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.sent.done():
+            waiting.sent.set_exception(error)
+
+
+def _by_conversation(batch: Sequence[Waiting]) -> list[list[Waiting]]:
+    def conversation(waiting: Waiting) -> UUID:
+        return waiting.new.conversation_id
+
+    return [list(part) for _, part in groupby(sorted(batch, key=conversation), key=conversation)]

@@ -1,0 +1,74 @@
+"""What is said: the shape of a message, as it is sent and as people see it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, Field
+
+from wellio.db import Row
+from wellio.values import Input, Text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+Body = Annotated[Text, Field(min_length=1), AfterValidator(_not_blank)]
+
+
+class NewMessage(Input):
+    """`client_message_id` is the sender's own name for it: sent again, it is the same message."""
+
+    conversation_id: UUID
+    client_message_id: UUID
+    body: Body
+    reply_to: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`seq` is its place in the conversation's log. A deleted message keeps its place and loses its body."""
+
+    id: UUID
+    conversation_id: UUID
+    seq: int
+    sender_id: UUID
+    body: str
+    client_message_id: UUID
+    reply_to: UUID | None
+    attachments: Sequence[Mapping[str, Any]]
+    reactions: Mapping[str, Sequence[UUID]]
+    edited_at: datetime | None
+    deleted_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """`duplicate`: it was stored before, and this is that message."""
+
+    message: Message
+    duplicate: bool
+
+
+def message_of(row: Row) -> Message:
+    """A row of `messages` as the message people see; `conversation_id` may stand beside its columns."""
+    return Message(
+        id=row["id"],
+        conversation_id=row["conversation_id"],
+        seq=row["seq"],
+        sender_id=row["sender_id"],
+        body="" if row["deleted_at"] else row["body"],
+        client_message_id=row["client_message_id"],
+        reply_to=row["reply_to"],
+        attachments=(),
+        reactions={},
+        edited_at=row["edited_at"],
+        deleted_at=row["deleted_at"],
+        created_at=row["created_at"],
+    )
