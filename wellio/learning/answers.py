@@ -66,8 +66,9 @@ def band_of(probability: float) -> Band:
 
 
 def rule_of(silent_days: V, horizon_days: float) -> V:
-    """The simple rule: silent for s days, P(silent for h more) = s / (s + h), with a day added to s.
+    """The simple rule: silent for s days, P(silent for h more) = (s + h/2) / (s + h/2 + h).
 
-    Lindy's law (Gott 1993): what has lasted s lasts another h with probability s / (s + h), whatever the scale.
+    Lindy's law (Gott 1993): what has lasted s lasts h more with probability s / (s + h), whatever the scale. Half a
+    horizon is added to s because somebody seen today is not certain to come back: the rule starts at one in three.
     """
-    return (silent_days + 1.0) / (silent_days + (1.0 + horizon_days))
+    return (silent_days + 0.5 * horizon_days) / (silent_days + 1.5 * horizon_days)

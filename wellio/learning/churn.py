@@ -22,7 +22,7 @@ from wellio.learning.frozen import Frozen, freeze, restore
 from wellio.learning.inputs import Fact, HorizonSet, Input
 from wellio.learning.model import OnlineLogistic, sigmoid, sigmoids
 from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, WEEK, Practice, Running, monday_after
-from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Questions
+from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch
 from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
 
 LEARN_CHUNK = 256  # labels, about 1.5 ms
@@ -94,13 +94,11 @@ class Learner:
             row = None if practice is None else practice.rows.get(client_id.int)
             if practice is not None and row is not None:
                 found.setdefault(practice.index, []).append((place, row))
-        placed: list[tuple[int, Prediction]] = []
+        placed: dict[int, Prediction] = {}
         for index, places in found.items():
             answers = self._predict(self.practices[index], [row for _, row in places])
-            placed.extend(zip((place for place, _ in places), answers, strict=True))
-        if len(found) > 1:
-            placed.sort(key=lambda item: item[0])
-        return [prediction for _, prediction in placed]
+            placed.update(zip((place for place, _ in places), answers, strict=True))
+        return [placed[place] for place in sorted(placed)]
 
     def freeze(self) -> Frozen:
         """A copy of the state, to be encoded in a thread. Drain the outcomes first: they are not part of it."""
@@ -164,7 +162,7 @@ class Learner:
         x = np.array(features_of(state, t, self._norms(practice), horizon))
         probability = sigmoid(self.model.logit(self.model.standardise(x)) + practice.intercept.value)
         shown = self.labels >= MIN_LABELS and state[ACTIVES] >= MIN_ACTIVES
-        practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown, x))
+        practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown), x)
 
     def _ask_weekly(self, practice: Practice, monday: float) -> Iterator[None]:
         order = practice.shuffled()
@@ -188,66 +186,72 @@ class Learner:
         questions["client"] = rows
         questions["kind"] = WEEKLY
         questions["shown"] = (state[:, ACTIVES] >= MIN_ACTIVES) & (self.labels >= MIN_LABELS)
-        questions["x"] = x
-        practice.asking().append(questions)
+        practice.asking().append(Batch(questions, x.astype(np.float32)))
         self._changed.update(dict.fromkeys((rows + (practice.index << 32)).tolist()))
 
     def _learn_due(self, practice: Practice, t: float) -> Iterator[None]:
         while (queue := practice.earliest()) is not None and queue.next_due <= t:
             due = queue.take(t, SORT_WINDOW)
-            for start in range(0, len(due), LEARN_CHUNK):
-                self._learn(practice, queue.horizon, due[start : start + LEARN_CHUNK])
+            if len(due.questions) > 1:
+                due = _shuffle(practice, due)
+            for start in range(0, len(due.questions), LEARN_CHUNK):
+                self._learn(practice, queue.horizon, due.part(start, start + LEARN_CHUNK))
                 yield
 
-    def _learn(self, practice: Practice, horizon: float, due: Questions) -> None:
-        """Score and learn questions of one queue; all of them know the model only as it was when they were asked."""
-        known = self._known(practice, horizon, due)
-        if not known.all():
-            due = due[known]
-        if not len(due):
-            return
-        churned = (practice.state[due["client"], LAST] <= due["asked"]).tolist()
-        self._outcomes.extend(_outcomes(practice, horizon, due, churned))
-        self.model.learn_many(due["x"].astype(np.float64), churned, practice.intercept)
-        self.labels += len(churned)
-
-    def _known(self, practice: Practice, horizon: float, due: Questions) -> NDArray[np.bool_]:
-        """False for the questions to censor."""
-        asked = due["asked"]
-        going_on = practice.state[due["client"], ENDED] <= asked
-        known: NDArray[np.bool_] = (
-            going_on & (asked >= practice.outage_end) & (asked + horizon - practice.last_fact <= OUTAGE)
-        )
-        return known
+    def _learn(self, practice: Practice, horizon: float, due: Batch) -> None:
+        """Score and learn questions of one queue; each knows the model only as it was when it was asked."""
+        known: list[int] = []
+        churned: list[bool] = []
+        state, id_, clients, outage_end = practice.state, practice.id, practice.clients, practice.outage_end
+        for i, (asked, probability, rule, row, kind, shown) in enumerate(due.questions.tolist()):
+            due_at = asked + horizon
+            if state[row, ENDED] > asked or outage_end > asked or due_at - practice.last_fact > OUTAGE:
+                continue  # censored
+            gone = bool(state[row, LAST] <= asked)
+            outcome = Outcome(id_, clients[row], asked, due_at, KINDS[kind], probability, rule, bool(shown), gone)
+            self._outcomes.append(outcome)
+            known.append(i)
+            churned.append(gone)
+        if known:
+            x = due.x if len(known) == len(due.x) else due.x[known]
+            self.model.learn_many(x.astype(np.float64), churned, practice.intercept)
+            self.labels += len(known)
 
     def _predict(self, practice: Practice, rows: list[int]) -> list[Prediction]:
-        states = practice.state[rows]
-        known = (states[:, ACTIVES] >= MIN_ACTIVES) & (self.labels >= MIN_LABELS)
-        explained = iter(self._explain(practice, states[known]) if known.any() else ())
-        silences = np.maximum((practice.clock - states[:, LAST]) / DAY, 0.0).tolist()
-        horizon = practice.horizon / DAY
+        matrix = practice.state[rows]
+        states = matrix.tolist()
+        known = [i for i, s in enumerate(states) if s[ACTIVES] >= MIN_ACTIVES] if self.labels >= MIN_LABELS else []
+        explained = self._explain(practice, matrix, known) if known else {}
+        now, horizon = practice.clock, practice.horizon / DAY
         predictions = []
-        for row, is_known, silent in zip(rows, known.tolist(), silences, strict=True):
-            if is_known:
-                probability, reasons = next(explained)
-            else:
-                probability, reasons = rule_of(silent, horizon), simple_reason(silent)
-            status: Status = "ok" if is_known else "not_enough_history"
-            answer = (probability, band_of(probability), status, reasons, horizon, practice.clock)
+        for i, row in enumerate(rows):
+            status: Status = "ok" if i in explained else "not_enough_history"
+            probability, reasons = explained.get(i) or _simple(states[i], now, horizon)
+            answer = (probability, band_of(probability), status, reasons, horizon, now)
             predictions.append(Prediction(practice.id, practice.clients[row], *answer))
         return predictions
 
-    def _explain(self, practice: Practice, states: Floats) -> Iterator[tuple[float, tuple[Reason, ...]]]:
+    def _explain(
+        self, practice: Practice, matrix: Floats, known: list[int]
+    ) -> dict[int, tuple[float, tuple[Reason, ...]]]:
+        """Probability and reasons of the rows `known` of a matrix of states."""
+        states = matrix if len(known) == len(matrix) else matrix[known]
         x = features(states, practice.clock, self._norms(practice), practice.horizon / DAY)
         z = self.model.standardise(x)
-        probabilities = sigmoids(self.model.logits(z) + practice.intercept.value).tolist()
-        weights = sum_groups(z * self.model.weights[:-1]).tolist()
-        each = zip(weights, states.tolist(), x.tolist(), z.tolist(), strict=True)
-        return zip(probabilities, (reasons_of(*parts) for parts in each), strict=True)
+        weights = sum_groups(z * self.model.weights[:-1])
+        logits = weights.sum(axis=1) + (self.model.weights[-1] + practice.intercept.value)
+        probabilities = sigmoids(logits).tolist()
+        each = zip(known, probabilities, weights.tolist(), states.tolist(), x.tolist(), z.tolist(), strict=True)
+        return {i: (probability, reasons_of(*parts)) for i, probability, *parts in each}
 
 
-def _outcomes(practice: Practice, horizon: float, due: Questions, churned: list[bool]) -> Iterator[Outcome]:
-    columns = (due[name].tolist() for name in ("client", "asked", "kind", "probability", "rule", "shown"))
-    for row, asked, kind, probability, rule, shown, gone in zip(*columns, churned, strict=True):
-        client, due_at = practice.clients[row], asked + horizon
-        yield Outcome(practice.id, client, asked, due_at, KINDS[kind], probability, rule, bool(shown), gone)
+def _simple(state: list[float], now: float, horizon: float) -> tuple[float, tuple[Reason, ...]]:
+    silent = max((now - state[LAST]) / DAY, 0.0)
+    return rule_of(silent, horizon), simple_reason(silent)
+
+
+def _shuffle(practice: Practice, due: Batch) -> Batch:
+    """Questions by the moment they were asked and, at one moment, by the hash of the client."""
+    hashes = practice.hashes()[due.questions["client"]]
+    order = np.lexsort((hashes, due.questions["asked"]))
+    return Batch(due.questions[order], due.x[order])

@@ -10,7 +10,7 @@ from wellio.learning.clients import COLUMNS, STATE_VERSION, WIDTH
 from wellio.learning.container import Array, SnapshotVersion, pack, unpack
 from wellio.learning.features import FEATURES
 from wellio.learning.practices import Practice, Running
-from wellio.learning.questions import QUESTION, Queue
+from wellio.learning.questions import QUESTION, Batch, Queue, empty_batch, join
 
 if TYPE_CHECKING:
     from wellio.learning.churn import Learner
@@ -31,6 +31,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "queue_lengths": _INT,  # [q]
     "queue_horizons": _FLOAT,  # [q], seconds
     "questions": QUESTION,
+    "features": np.dtype("<f4"),  # [questions, COUNT]
 }
 _PRACTICE_FLOATS = 14
 _LAYOUT = {"columns": list(COLUMNS), "features": [list(feature) for feature in FEATURES], "state": STATE_VERSION}
@@ -50,6 +51,7 @@ class Frozen:
 def freeze(learner: "Learner") -> Frozen:
     practices = learner.practices
     queues = [(practice.index, queue) for practice in practices for queue in practice.queues]
+    waiting = join([empty_batch(0), *[part for _, queue in queues for part in queue.parts()]])
     ids = b"".join(client.bytes for practice in practices for client in practice.clients)
     header = {
         "facts": learner.facts,
@@ -69,7 +71,8 @@ def freeze(learner: "Learner") -> Frozen:
         "queue_practices": np.array([index for index, _ in queues], _INT),
         "queue_lengths": np.array([len(queue) for _, queue in queues], _INT),
         "queue_horizons": np.array([queue.horizon for _, queue in queues], _FLOAT),
-        "questions": np.concatenate([np.zeros(0, QUESTION), *[part for _, queue in queues for part in queue.parts()]]),
+        "questions": waiting.questions,
+        "features": waiting.x,
     }
     return Frozen(header, {name: arrays[name] for name in DTYPES})
 
@@ -100,10 +103,11 @@ def _restore_practices(learner: "Learner", arrays: dict[str, Array]) -> None:
 
 def _restore_queues(learner: "Learner", arrays: dict[str, Array]) -> None:
     start = 0
+    waiting = Batch(arrays["questions"], arrays["features"])
     columns = (arrays["queue_practices"], arrays["queue_lengths"], arrays["queue_horizons"])
     for index, length, horizon in zip(*(column.tolist() for column in columns), strict=True):
         queue = Queue(horizon)
-        queue.append(arrays["questions"][start : start + length])
+        queue.append(waiting.part(start, start + length))
         learner.practices[index].queues.append(queue)
         start += length
 

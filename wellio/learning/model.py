@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from river import base
 
 from wellio.learning.features import Floats
 
 EPSILON = 1e-8
 MAX_LOGIT = 18.0
+_FEW = 4  # examples standardised one by one
 
 
 @dataclass(slots=True)
@@ -35,8 +35,9 @@ class Intercept:
     CAP = 500.0
 
     def learn(self, probability: float, residual: float) -> None:
-        self.information = min(self.information + probability * (1.0 - probability), self.CAP)
-        self.value += residual / (self.PRIOR + self.information)
+        information = self.information + probability * (1.0 - probability)
+        self.information = information if information < self.CAP else self.CAP
+        self.value += residual / (self.PRIOR + information)
 
 
 class OnlineLogistic(base.Classifier):
@@ -60,9 +61,7 @@ class OnlineLogistic(base.Classifier):
 
     def standardise(self, x: Floats) -> Floats:
         """(x - mean) / sd, clipped; 0 where nothing has varied yet. Shape as given: [d] or [n, d]."""
-        z: Floats = (x - self.mean) * self._inverse_sd
-        np.minimum(z, self.clip, out=z)
-        return np.maximum(z, -self.clip, out=z)
+        return self._clipped((x - self.mean) * self._inverse_sd)
 
     def logit(self, z: Floats) -> float:
         """Log-odds of one standardised example [d]."""
@@ -77,12 +76,10 @@ class OnlineLogistic(base.Classifier):
         """Learn examples [n, d] strictly one after another, as n calls of `learn_one` would."""
         z = np.ones((len(x), len(self.names) + 1))
         z[:, :-1] = self._learn_moments(x)
-        weights, squares, lr = self.weights, self.squares, self.lr
+        weights, squares, lr, dot = self.weights, self.squares, self.lr, self.weights.dot
         for row, row_squared, y in zip(z, z * z, churned, strict=True):
-            logit = float(weights.dot(row))
-            if intercept is not None:
-                logit += intercept.value
-            probability = sigmoid(logit)
+            logit = float(dot(row))
+            probability = sigmoid(logit if intercept is None else logit + intercept.value)
             residual = y - probability
             np.multiply(row_squared, residual * residual, row_squared)
             np.add(squares, row_squared, squares)
@@ -96,6 +93,8 @@ class OnlineLogistic(base.Classifier):
 
     def _learn_moments(self, x: Floats) -> Floats:
         """Each example standardised by the moments up to and with itself, which become the scaler's."""
+        if len(x) <= _FEW:
+            return np.array([self._learn_moment(row) for row in x])
         counts = self.n + np.arange(1.0, len(x) + 1.0)[:, None]
         origin = self.mean if self.n else x[0]
         shifted = x - origin
@@ -110,7 +109,19 @@ class OnlineLogistic(base.Classifier):
         self.variance = variances[-1]
         inverse_sd = _inverse_root(variances)
         self._inverse_sd = inverse_sd[-1]
-        z: Floats = (shifted - means) * inverse_sd
+        return self._clipped((shifted - means) * inverse_sd)
+
+    def _learn_moment(self, x: Floats) -> Floats:
+        """The same for one example [d], without the prefix sums (a sixth of the time)."""
+        self.n += 1
+        before = x - self.mean
+        self.mean = self.mean + before / self.n
+        after = x - self.mean
+        self.variance = self.variance + (before * after - self.variance) / self.n
+        self._inverse_sd = _inverse_root(self.variance)
+        return self._clipped(after * self._inverse_sd)
+
+    def _clipped(self, z: Floats) -> Floats:
         np.minimum(z, self.clip, out=z)
         return np.maximum(z, -self.clip, out=z)
 
@@ -137,7 +148,9 @@ class OnlineLogistic(base.Classifier):
 
 def sigmoid(logit: float) -> float:
     """1 / (1 + e^-logit), kept off 0 and 1: no answer is certain."""
-    return 1.0 / (1.0 + math.exp(-min(max(logit, -MAX_LOGIT), MAX_LOGIT)))
+    if not -MAX_LOGIT < logit < MAX_LOGIT:
+        logit = math.copysign(MAX_LOGIT, logit)
+    return 1.0 / (1.0 + math.exp(-logit))
 
 
 def sigmoids(logits: Floats) -> Floats:
@@ -145,7 +158,9 @@ def sigmoids(logits: Floats) -> Floats:
     return out
 
 
-def _inverse_root(variance: NDArray[np.float64]) -> Floats:
-    root = np.sqrt(variance)
-    out: Floats = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0.0)
+def _inverse_root(variance: Floats) -> Floats:
+    """1 / sd, 0 where nothing varies."""
+    sd = np.sqrt(variance)
+    sd[sd == 0.0] = np.inf
+    out: Floats = 1.0 / sd
     return out

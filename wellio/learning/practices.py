@@ -1,7 +1,7 @@
 """A practice as the learner holds it: its clock, its settings, its clients' rows, its waiting questions."""
 
-import hashlib
 import math
+from hashlib import blake2b
 from uuid import UUID
 
 import numpy as np
@@ -62,6 +62,7 @@ class Practice:
         self.clients: list[UUID] = []
         self.rows: dict[int, int] = {}  # by UUID.int: hashing a UUID costs five times as much
         self.state: Floats = np.zeros((8, WIDTH))
+        self._hashes: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._order: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def start(self, t: float) -> None:
@@ -71,7 +72,10 @@ class Practice:
     @property
     def wake(self) -> float:
         """The next moment at which something is to be done by the clock."""
-        return min([self.next_monday, *[queue.next_due for queue in self.queues]])
+        moment = self.next_monday
+        for queue in self.queues:
+            moment = min(moment, queue.next_due)
+        return moment
 
     def row_of(self, client: UUID, t: float) -> int:
         row = self.rows.get(client.int)
@@ -92,11 +96,18 @@ class Practice:
         if len(clients):
             self.state = state.copy()
 
+    def hashes(self) -> NDArray[np.uint64]:
+        """A hash of each client's id, by row."""
+        fresh = self.clients[len(self._hashes) :]
+        if fresh:
+            joined = b"".join([blake2b(client.bytes, digest_size=8).digest() for client in fresh])
+            self._hashes = np.concatenate([self._hashes, np.frombuffer(joined, "<u8")])
+        return self._hashes
+
     def shuffled(self) -> NDArray[np.int64]:
-        """All rows in the order of a hash of their client's id, which no label can be told from."""
+        """All rows in the order of a hash of their client's id, from which no label can be told."""
         if len(self._order) != len(self.clients):
-            hashes = b"".join(hashlib.blake2b(client.bytes, digest_size=8).digest() for client in self.clients)
-            self._order = np.argsort(np.frombuffer(hashes, "<u8"), kind="stable")
+            self._order = np.argsort(self.hashes(), kind="stable")
         return self._order
 
     def set_horizon(self, days: float, at_risk_days: float | None) -> None:
