@@ -37,6 +37,7 @@ THROWAWAY_SETTINGS = {
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    "autovacuum": "off",  # it would be at work in every database that a test makes
     "max_connections": "400",  # a pool for each of the tests' processes
 }
 
