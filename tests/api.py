@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from multidict import CIMultiDict
 
 from wellio.accounts.actors import Actor
 from wellio.accounts.tokens import Tokens
@@ -15,7 +16,7 @@ class Answer:
     status: int
     body: Any
     raw: bytes
-    headers: dict[str, str]
+    headers: CIMultiDict[str]
 
     @property
     def data(self) -> Any:
@@ -48,7 +49,13 @@ class Api:
         return self._tokens[actor]
 
     async def call(
-        self, method: str, path: str, actor: Actor | None = None, *, headers: dict[str, str] | None = None, **kwargs: Any
+        self,
+        method: str,
+        path: str,
+        actor: Actor | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        **kwargs: Any,
     ) -> Answer:
         sent = dict(headers or {})
         if actor is not None:
@@ -57,7 +64,7 @@ class Api:
             raw = await response.read()
             is_json = response.content_type == "application/json"
             body = await response.json() if is_json else None
-            return Answer(response.status, body, raw, dict(response.headers))
+            return Answer(response.status, body, raw, CIMultiDict(response.headers))
 
     async def get(self, path: str, actor: Actor | None = None, **kwargs: Any) -> Answer:
         return await self.call("GET", path, actor, **kwargs)

@@ -37,7 +37,9 @@ async def make_practice(connection: Connection | Database, name: str = "Practice
 
 async def make_user(connection: Connection | Database, practice: Practice, role: Role, name: str) -> Actor:
     """A user with a live session."""
-    user = User(uuid7(), practice.id, role, name, f"{name.lower().replace(' ', '.')}.{uuid7().hex[-8:]}@example.org", "UTC")
+    user = User(
+        uuid7(), practice.id, role, name, f"{name.lower().replace(' ', '.')}.{uuid7().hex[-8:]}@example.org", "UTC"
+    )
     await insert_user(connection, user, password_hash=PASSWORD_HASH)
     session_id = uuid7()
     from datetime import UTC, datetime, timedelta
@@ -48,14 +50,24 @@ async def make_user(connection: Connection | Database, practice: Practice, role:
 
 
 async def make_client(
-    connection: Connection | Database, practice: Practice, *, coach: Actor | None = None, user: Actor | None = None,
-    first_name: str = "Ada", last_name: str = "Lovelace",
+    connection: Connection | Database,
+    practice: Practice,
+    *,
+    coach: Actor | None = None,
+    user: Actor | None = None,
+    first_name: str = "Ada",
+    last_name: str = "Lovelace",
 ) -> UUID:
     client_id = uuid7()
     await connection.execute(
         "insert into clients (id, practice_id, coach_id, user_id, first_name, last_name, timezone)"
         " values ($1, $2, $3, $4, $5, $6, 'Europe/Berlin')",
-        client_id, practice.id, coach.user_id if coach else None, user.user_id if user else None, first_name, last_name,
+        client_id,
+        practice.id,
+        coach.user_id if coach else None,
+        user.user_id if user else None,
+        first_name,
+        last_name,
     )
     return client_id
 
@@ -68,7 +80,9 @@ async def make_house(db: Database, name: str = "Practice") -> House:
         other_coach = await make_user(connection, practice, Role.COACH, "Cora Coach")
         client = await make_user(connection, practice, Role.CLIENT, "Klara Client")
         other_client = await make_user(connection, practice, Role.CLIENT, "Karim Client")
-        client_id = await make_client(connection, practice, coach=coach, user=client, first_name="Klara", last_name="Client")
+        client_id = await make_client(
+            connection, practice, coach=coach, user=client, first_name="Klara", last_name="Client"
+        )
         other_client_id = await make_client(
             connection, practice, coach=other_coach, user=other_client, first_name="Karim", last_name="Client"
         )

@@ -29,8 +29,12 @@ async def test_event_of_a_transaction_that_commits_late_is_not_skipped(db: Datab
 
 async def test_events_of_a_rolled_back_transaction_are_not_seen(db: Database, outbox: Outbox) -> None:
     practice = await make_practice(db)
-    with pytest.raises(RuntimeError):
+
+    async def fail() -> None:
         async with outbox.transaction() as tx:
             tx.record(Event(type=EventType.CLIENT_CREATED, practice_id=practice.id))
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
     assert await list_events_after(db, Cursor(), 10) == []

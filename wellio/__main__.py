@@ -20,7 +20,7 @@ def main() -> None:
         _run(config)
     except StartupError as error:
         for line in str(error).splitlines():
-            print(f"wellio: {line}", file=sys.stderr)
+            sys.stderr.write(f"wellio: {line}\n")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -70,6 +70,8 @@ def _start_servers(config: Config, stack: ExitStack) -> Started:
 
 
 async def _serve(started: Started) -> None:
+    import asyncpg
+
     from wellio.app import serve
     from wellio.demo import load_demo
     from wellio.migrations import migrate
@@ -78,21 +80,16 @@ async def _serve(started: Started) -> None:
     assert config.database_url
     try:
         await migrate(config.database_url)
-    except (OSError, *_database_errors()) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # asyncpg's words name host, user and database, never the password
         raise StartupError(f"Can't use the database of DATABASE_URL: {error}") from error
     logins = await load_demo(config) if config.demo else ()
 
     def ready(host: str, port: int) -> None:
-        print(_banner(started, logins, host, port), flush=True)
+        sys.stdout.write(_banner(started, logins, host, port))
+        sys.stdout.flush()
 
     await serve(config, ready)
-
-
-def _database_errors() -> tuple[type[Exception], ...]:
-    import asyncpg
-
-    return (asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def _banner(started: Started, logins: tuple[tuple[str, str, str], ...], host: str, port: int) -> str:
@@ -103,7 +100,7 @@ def _banner(started: Started, logins: tuple[tuple[str, str, str], ...], host: st
         lines += [f"    {role:7} {email:28} {password}" for role, email, password in logins]
     if started.data_dir:
         lines += ["", f"  data     {started.data_dir}", f"  logs     {started.log_dir}"]
-    return "\n".join([*lines, "", "  Ctrl-C stops everything; the data stays.", ""])
+    return "\n".join([*lines, "", "  Ctrl-C stops everything; the data stays.", "", ""])
 
 
 def _refuse_busy_port(config: Config) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
 
 from wellio.constraints import error_for_constraint
+from wellio.encoding import to_json
 from wellio.errors import Unavailable
 
 ACQUIRE_TIMEOUT_S = 2.0
@@ -26,9 +27,10 @@ SERVER_SETTINGS = {
 # Short OLTP statements: compiling them takes longer than running them.
 SERVER_SETTINGS |= {"jit": "off"}
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
-Row = asyncpg.Record
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Row: TypeAlias = asyncpg.Record
 
+AWAY_MESSAGE = "The database does not answer. Nothing was changed; try again shortly."
 AWAY = (
     OSError,
     TimeoutError,
@@ -55,11 +57,17 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         with told_plainly():
-            connection = await self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            connection = await self._acquire()
             try:
                 yield connection
             finally:
                 await self.pool.release(connection)
+
+    async def _acquire(self) -> "asyncpg.pool.PoolConnectionProxy[Row]":
+        try:
+            return await self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        except asyncpg.PostgresError as error:  # whatever refuses a connection: wrong password, shutting down…
+            raise Unavailable(AWAY_MESSAGE) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -98,7 +106,7 @@ def told_plainly() -> Iterator[None]:
             raise
         raise known from error
     except AWAY as error:
-        raise Unavailable("The database does not answer. Nothing was changed; try again shortly.") from error
+        raise Unavailable(AWAY_MESSAGE) from error
 
 
 async def open_database(url: str, *, min_size: int = POOL_MIN, max_size: int = POOL_MAX) -> Database:
@@ -126,5 +134,5 @@ async def connect(url: str, *, statement_timeout: str = "60s") -> asyncpg.Connec
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=lambda v: orjson.dumps(v).decode(), decoder=orjson.loads
+        "jsonb", schema="pg_catalog", encoder=lambda v: to_json(v).decode(), decoder=orjson.loads
     )

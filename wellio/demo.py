@@ -69,8 +69,8 @@ PEOPLE: tuple[tuple[str, str, float, float, float | None], ...] = (
 )
 
 INSERT_CLIENTS = """
-insert into clients (id, practice_id, coach_id, user_id, first_name, last_name, email, status, tags, timezone, created_at)
-select t.id, $1, t.coach_id, t.user_id, t.first_name, t.last_name, t.email, t.status, '{}', 'Europe/Berlin', $2
+insert into clients (id, practice_id, coach_id, user_id, first_name, last_name, email, status, timezone, created_at)
+select t.id, $1, t.coach_id, t.user_id, t.first_name, t.last_name, t.email, t.status, 'Europe/Berlin', $2
 from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[])
      t (id, coach_id, user_id, first_name, last_name, email, status)
 """

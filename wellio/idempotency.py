@@ -29,7 +29,7 @@ class Once:
     render: Callable[[Any], bytes]
 
 
-class AlreadyAnswered(Exception):  # noqa: N818 - not an error: the way back to the edge with the first answer
+class AlreadyAnswered(Exception):
     """This request was served before; here is the answer it got."""
 
     def __init__(self, status: int, answer: bytes) -> None:
@@ -76,9 +76,7 @@ async def claim(connection: Connection, once: Once) -> None:
     if row is None:
         return
     if row["body_hash"] != once.body_hash:
-        raise Invalid(
-            "This Idempotency-Key was used with another body; use a new key.", code="IDEMPOTENCY_KEY_REUSED"
-        )
+        raise Invalid("This Idempotency-Key was used with another body; use a new key.", code="IDEMPOTENCY_KEY_REUSED")
     raise AlreadyAnswered(row["status"], row["answer"])
 
 

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from uuid import UUID
 
 from wellio.db import Connection, Database, Row
 from wellio.events import Cursor, Event, EventType
@@ -109,5 +108,3 @@ async def list_events_after(connection: Connection | Database, cursor: Cursor, l
 def _event(row: Row) -> Event:
     values: dict[str, Any] = dict(row)
     return Event(**values | {"type": EventType(values["type"])})
-
-

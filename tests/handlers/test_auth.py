@@ -130,7 +130,9 @@ async def test_reused_token_ends_the_session_for_everyone_who_holds_it(api: Api)
 async def test_predecessor_is_refused_after_its_ten_seconds(api: Api) -> None:
     login = await register(api)
     await api.post(f"{BASE}/refresh", json={"refresh_token": login["refresh_token"]})
-    await api.db.execute("update refresh_tokens set used_at = used_at - interval '11 seconds' where used_at is not null")
+    await api.db.execute(
+        "update refresh_tokens set used_at = used_at - interval '11 seconds' where used_at is not null"
+    )
     assert (await api.post(f"{BASE}/refresh", json={"refresh_token": login["refresh_token"]})).status == 401
 
 

@@ -25,16 +25,17 @@ async def test_created_client_is_read_back_whole(api: Api, house: House) -> None
     assert client["tags"] == ["vip", "yoga"]
     assert client["timezone"] == house.practice.timezone
     assert (await api.get(f"{BASE}/{client['id']}", house.coach)).data == client
-    event = await api.db.fetchrow("select type, client_id, actor_id from events order by position desc limit 1")
+    (event,) = await api.db.fetch("select type, client_id, actor_id from events")
     assert tuple(map(str, event)) == ("ClientCreated", client["id"], str(house.coach.user_id))
 
 
 async def test_shape_holds_what_tools_rely_on(api: Api, house: House) -> None:
     client = (await api.get(f"{BASE}/{house.client_id}", house.owner)).data
-    assert set(client) >= set(
-        "id first_name last_name email phone status coach_id user_id tags goals timezone custom churn_risk churn_band "
-        "engagement last_activity_at version created_at updated_at".split()
-    )
+    promised = """
+        id first_name last_name email phone status coach_id user_id tags goals timezone custom churn_risk churn_band
+        engagement last_activity_at version created_at updated_at
+    """
+    assert set(client) >= set(promised.split())
 
 
 async def test_patch_changes_only_what_it_names(api: Api, house: House) -> None:
@@ -60,7 +61,6 @@ async def test_patch_that_changes_nothing_is_no_new_version(api: Api, house: Hou
         ({"version": 7}, "version"),
         ({"practice_id": str(uuid4())}, "practice_id"),
         ({"tags": [""]}, "tags.0"),
-        ({"custom": {"n": 2**70}}, "custom"),
         ({"custom": {"text": "a\0b"}}, "custom"),
         ({"custom": {"big": "x" * 20_000}}, "custom"),
         ({"coach_id": str(uuid4())}, "coach_id"),

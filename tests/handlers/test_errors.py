@@ -57,7 +57,7 @@ async def test_no_token(api: Api) -> None:
         (b'{"first_name": NaN, "last_name": "x"}', 400, "MALFORMED_JSON"),
         (b'{"first_name": "\\ud800", "last_name": "x"}', 400, "MALFORMED_JSON"),
         (b"[" * 100_000, 400, "MALFORMED_JSON"),
-        (b'{"first_name": ' + b"9" * 5000 + b', "last_name": "x"}', 422, "VALIDATION_FAILED"),
+        (b'{"first_name": ' + b"9" * 5000 + b', "last_name": "x"}', 400, "MALFORMED_JSON"),
         (b"[]", 422, "VALIDATION_FAILED"),
         (b"null", 422, "VALIDATION_FAILED"),
         (b'{"first_name": "a\\u0000b", "last_name": "x"}', 422, "VALIDATION_FAILED"),
@@ -88,7 +88,9 @@ async def test_body_of_another_type_is_refused(api: Api, house: House) -> None:
     assert_form(await api.call("POST", "/api/v1/clients", house.coach, data=body, headers=headers), 415)
 
 
-@pytest.mark.parametrize("query", ["page=0", "page_size=101", "page=x", "page=99999999999999999999", "surprise=1", "sort=id;drop"])
+@pytest.mark.parametrize(
+    "query", ["page=0", "page_size=101", "page=x", "page=99999999999999999999", "surprise=1", "sort=id;drop"]
+)
 async def test_bad_query_names_its_parameter(api: Api, house: House, query: str) -> None:
     answer = await api.get(f"/api/v1/clients?{query}", house.coach)
     assert_form(answer, 422)
@@ -99,7 +101,7 @@ async def test_repeated_parameter_is_refused(api: Api, house: House) -> None:
     assert_form(await api.get("/api/v1/clients?page=1&page=2", house.coach), 400)
 
 
-@pytest.mark.parametrize("text", ["1", "../../etc/passwd", "%00", "{12345678-1234-5678-1234-567812345678}", "x" * 36])
+@pytest.mark.parametrize("text", ["1", "../../etc/passwd", "%00", "12345678123456781234567812345678", "x" * 36])
 async def test_id_that_is_no_uuid(api: Api, house: House, text: str) -> None:
     answer = await api.get(f"/api/v1/clients/{text.replace('/', '%2F')}", house.coach)
     assert_form(answer, 400)

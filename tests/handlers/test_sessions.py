@@ -29,9 +29,11 @@ async def book(api: Api, house: House, start: datetime = START, **more: Any) -> 
 async def begin(api: Api, session: Any, hours_ago: int = 2) -> None:
     """Lets the session's time have come."""
     start = datetime.now(UTC) - timedelta(hours=hours_ago)
-    await api.db.execute(
-        "update sessions set starts_at = $2, ends_at = $2 + interval '1 hour' where id = $1::text::uuid", session["id"], start
-    )
+    sql = """
+        update sessions set starts_at = $2::timestamptz, ends_at = $2::timestamptz + interval '1 hour'
+        where id = $1::text::uuid
+    """
+    await api.db.execute(sql, session["id"], start)
 
 
 async def types(api: Api) -> list[str]:

@@ -87,7 +87,7 @@ class Login:
     refresh_token: str
     expires_in: int
     user: User
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105 - the kind of token, not one
 
 
 async def log_in(
@@ -128,9 +128,7 @@ async def open_console_session(outbox: Outbox, tokens: Tokens, user: User, devic
     """Signs a browser in; returns the cookie's value."""
     cookie = tokens.new_refresh()
     async with outbox.transaction() as tx:
-        await _insert_session(
-            tx.connection, uuid7(), user, device, cookie_hash=hash_token(cookie), ttl=COOKIE_TTL
-        )
+        await _insert_session(tx.connection, uuid7(), user, device, cookie_hash=hash_token(cookie), ttl=COOKIE_TTL)
         tx.record(await _logged_in(tx.connection, user))
     return cookie
 

@@ -72,7 +72,7 @@ def registered_event(practice: Practice, owner: User) -> Event:
     )
 
 
-async def insert_practice(connection: Connection, practice: Practice) -> None:
+async def insert_practice(connection: Connection | Database, practice: Practice) -> None:
     await connection.execute(
         INSERT_PRACTICE,
         practice.id,

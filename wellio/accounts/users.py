@@ -23,7 +23,14 @@ from users
 where lower(email) = lower($1)
 """
 
-UPDATE_PASSWORD_HASH = "update users set password_hash = $3, updated_at = now() where practice_id = $1 and id = $2"
+UPDATE_HASH = "update users set password_hash = $3, updated_at = now() where practice_id = $1 and id = $2"
+
+IS_COACH = """
+select exists (
+    select from users
+    where practice_id = $1 and id = $2 and role in ('owner', 'coach') and status = 'active'
+)
+"""
 
 LIST_OWNERS = "select id from users where practice_id = $1 and role = 'owner' and status = 'active'"
 
@@ -49,7 +56,7 @@ class Credentials:
     active: bool
 
 
-async def insert_user(connection: Connection, user: User, *, password_hash: str) -> None:
+async def insert_user(connection: Connection | Database, user: User, *, password_hash: str) -> None:
     """Raises Conflict EMAIL_TAKEN."""
     await connection.execute(
         INSERT_USER, user.id, user.practice_id, user.role.value, user.name, user.email, password_hash, user.timezone
@@ -69,7 +76,12 @@ async def find_credentials(db: Database, email: str) -> Credentials | None:
 
 
 async def update_password_hash(db: Database, user: User, password_hash: str) -> None:
-    await db.execute(UPDATE_PASSWORD_HASH, user.practice_id, user.id, password_hash)
+    await db.execute(UPDATE_HASH, user.practice_id, user.id, password_hash)
+
+
+async def is_coach(connection: Connection, practice_id: UUID, user_id: UUID) -> bool:
+    """Whether clients can be assigned to that user; owners coach too."""
+    return bool(await connection.fetchval(IS_COACH, practice_id, user_id))
 
 
 async def list_owner_ids(db: Database | Connection, practice_id: UUID) -> list[UUID]:

@@ -82,6 +82,4 @@ def _sentence(kind: str, message: str) -> str:
 
 
 def _response(status: int, code: str, message: str, details: dict[str, object] | None = None) -> web.Response:
-    return web.Response(
-        status=status, body=error_bytes(code, message, details), headers={"Content-Type": CONTENT_TYPE}
-    )
+    return web.Response(status=status, body=error_bytes(code, message, details), headers={"Content-Type": CONTENT_TYPE})

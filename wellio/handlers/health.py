@@ -41,8 +41,8 @@ async def get_health(request: web.Request) -> web.Response:
     parts = await _parts(request.app[SERVICES])
     components = {name: _component(needs, parts) for name, needs in COMPONENTS.items()}
     status = "ok" if all(parts.values()) else "degraded" if parts["database"] else "unavailable"
-    body = {"status": status, "version": __version__, "components": components, "parts": _words(parts)}
-    return _answer(body, status=200 if parts["database"] else 503)
+    body = {"version": __version__, "components": components, "parts": _words(parts)}
+    return _answer({"status": status, **body}, status=200 if parts["database"] else 503)
 
 
 async def get_component_health(request: web.Request) -> web.Response:
@@ -76,7 +76,7 @@ def add_health(app: web.Application) -> None:
 
 async def _parts(services: Services) -> dict[str, bool]:
     database, redis = await asyncio.gather(
-        _works(lambda: services.db.fetchval("select 1")), _works(lambda: services.redis.ping())
+        _works(lambda: services.db.fetchval("select 1")), _works(services.redis.ping)
     )
     return {"database": database, "redis": redis}
 

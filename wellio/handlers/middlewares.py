@@ -17,6 +17,7 @@ from wellio.handlers.errors import (
     internal_error_response,
     malformed_http_response,
 )
+from wellio.handlers.routes import CALLER
 from wellio.ids import uuid7
 from wellio.logs import REQUEST_ID
 from wellio.metrics import Metrics
@@ -24,6 +25,7 @@ from wellio.services import SERVICES
 
 log = logging.getLogger(__name__)
 
+REQUEST: web.RequestKey[str] = web.RequestKey("request id", str)
 REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 NO_ROUTE = "(none)"
 SOCKET_PATH = "/socket.io/"
@@ -47,7 +49,7 @@ Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def edge(request: web.Request, handler: Next) -> web.StreamResponse:
     """Outermost: whatever happens inside, one answer in the right form comes out, and one log line."""
-    request["request_id"] = request_id = _request_id(request)
+    request[REQUEST] = request_id = _request_id(request)
     started = time.perf_counter()
     token = REQUEST_ID.set(request_id)
     try:
@@ -90,9 +92,11 @@ def _observe(request: web.Request, status: int, seconds: float) -> None:
     metrics: Metrics = request.app[SERVICES].metrics
     metrics.requests.labels(request.method if request.method in _METHODS else "OTHER", route, status).inc()
     if route != SOCKET_PATH:  # a socket's request lasts as long as the socket
-        metrics.request_seconds.labels(request.method if request.method in _METHODS else "OTHER", route).observe(seconds)
+        metrics.request_seconds.labels(request.method if request.method in _METHODS else "OTHER", route).observe(
+            seconds
+        )
     fields = {"method": request.method, "route": route, "status": status, "ms": round(seconds * 1000, 1)}
-    if user_id := request.get("user_id"):
+    if user_id := request.get(CALLER):
         fields["user_id"] = str(user_id)
     log.log(logging.DEBUG if request.path.startswith(QUIET) else logging.INFO, "request", extra=fields)
 
@@ -107,7 +111,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         response.headers.setdefault(name, value)
     if request.app[SERVICES].config.production:
         response.headers.setdefault("Strict-Transport-Security", HSTS)
-    response.headers["X-Request-ID"] = request.get("request_id", "")
+    response.headers["X-Request-ID"] = request.get(REQUEST, "")
     response.headers.pop("Server", None)
 
 
@@ -125,10 +129,19 @@ class _FormalRequestHandler(RequestHandler):
         else:
             log.debug("malformed request", extra={"status": status})
             response = malformed_http_response(status)
-        response.headers.update(SECURITY_HEADERS)
-        response.headers["X-Request-ID"] = uuid7().hex
-        response.force_close()
-        return response
+        bare = _BareResponse(status=response.status, body=response.body, headers=response.headers)
+        bare.headers.update(SECURITY_HEADERS)
+        bare.headers["X-Request-ID"] = uuid7().hex
+        bare.force_close()
+        return bare
+
+
+class _BareResponse(web.Response):
+    """Made outside any application, where no signal takes the server's name out."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.pop("Server", None)
 
 
 class FormalServer(Server):

@@ -1,6 +1,5 @@
 """The OpenAPI 3.1 document, made from the route tables and the types they name."""
 
-
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
@@ -174,5 +173,3 @@ def _error(description: str) -> dict[str, Any]:
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
-
-

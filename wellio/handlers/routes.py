@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from wellio.accounts.actors import EVERYONE, Actor, Role
 from wellio.accounts.auth_sessions import authenticate
+from wellio.encoding import to_json
 from wellio.errors import Malformed, PreconditionFailed, Unauthorized, Unavailable, UnsupportedMedia
 from wellio.handlers.errors import CONTENT_TYPE, invalid
 from wellio.idempotency import AlreadyAnswered, Once, once_from_header
@@ -23,6 +24,8 @@ from wellio.pages import Page
 from wellio.services import SERVICES, Services
 from wellio.values import Input
 
+# Who called, for the access log.
+CALLER: web.RequestKey[UUID] = web.RequestKey("caller", UUID)
 BODY_TIMEOUT_S = 30.0
 HANDLER_TIMEOUT_S = 15.0
 
@@ -137,7 +140,7 @@ async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
 async def _authenticated(services: Services, request: web.Request, roles: frozenset[Role]) -> Actor:
     claims = services.tokens.verify_access(bearer_token(request))
     actor = await authenticate(services.db, claims)
-    request["user_id"] = actor.user_id  # for the access log
+    request[CALLER] = actor.user_id
     actor.must_be(roles)
     return actor
 
@@ -219,8 +222,8 @@ def _once(route: Route, request: web.Request, caller: Actor | None, raw: bytes) 
 def render(value: Any) -> bytes:
     """The success form of an answer."""
     if isinstance(value, Page):
-        return orjson.dumps({"success": True, "data": value.items, "pagination": value.pagination})
-    return orjson.dumps({"success": True, "data": value})
+        return to_json({"success": True, "data": value.items, "pagination": value.pagination})
+    return to_json({"success": True, "data": value})
 
 
 def _response(route: Route, result: Any) -> web.Response:

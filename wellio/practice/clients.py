@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 
 from wellio.accounts.actors import STAFF, Actor, Role
 from wellio.accounts.practices import get_practice
+from wellio.accounts.users import is_coach
 from wellio.db import Connection, Database, Row
 from wellio.errors import Invalid, NotFound, PreconditionFailed
 from wellio.events import Event, EventType
@@ -104,10 +105,6 @@ update clients c
 set last_activity_at = greatest(c.last_activity_at, t.at)
 from unnest($2::uuid[], $3::timestamptz[]) t (id, at)
 where c.practice_id = $1 and c.id = t.id
-"""
-
-IS_COACH = """
-select exists (select from users where practice_id = $1 and id = $2 and role in ('owner', 'coach') and status = 'active')
 """
 
 
@@ -264,7 +261,7 @@ async def _coach_for(
         if coach_id not in (None, actor.user_id) or (may_clear and coach_id is None):
             raise Invalid.field("coach_id", "A coach's clients are their own; ask the owner to assign others.")
         return actor.user_id
-    if coach_id is not None and not await connection.fetchval(IS_COACH, actor.practice_id, coach_id):
+    if coach_id is not None and not await is_coach(connection, actor.practice_id, coach_id):
         raise Invalid.field("coach_id", "No such coach in this practice.")
     return coach_id
 

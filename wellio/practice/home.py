@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from wellio.accounts.actors import STAFF, Actor
 from wellio.accounts.practices import get_practice
 from wellio.accounts.users import get_user
-from wellio.db import Connection, Database, Row
+from wellio.chat.receipts import count_unread
+from wellio.db import Database, Row
 
 TODAY_LIMIT = 50
 NEXT_LIMIT = 5
@@ -48,14 +49,6 @@ left join clients c on c.practice_id = $1 and c.id = t.client_id
 order by t.starts_at, t.id
 """
 
-COUNT_UNREAD = """
-select count(*)
-from conversation_members m
-join messages t on t.conversation_id = m.conversation_id and t.seq > m.last_read_seq
-where m.practice_id = $1 and m.user_id = $2 and m.left_at is null
-  and t.sender_id <> $2 and t.deleted_at is null
-"""
-
 SUM_PAYMENTS = """
 select p.currency,
        coalesce(sum(s.minor) filter (where p.paid_at >= $5), 0)::bigint as this_month_minor,
@@ -66,6 +59,16 @@ cross join lateral (select case p.kind when 'refund' then -p.amount_minor else p
 where p.paid_at >= $4 and p.paid_at < $7
 group by p.currency
 order by p.currency
+"""
+
+LIST_AT_RISK = """
+select p.client_id, c.first_name || ' ' || c.last_name as name, p.probability, p.band, p.as_of,
+       coalesce(p.reasons -> 0 ->> 'text', '') as reason
+from predictions p
+join visible_clients($1, $2, $3) c on c.id = p.client_id
+where p.practice_id = $1 and p.status = 'ok' and p.band <> 'low'
+order by p.probability desc, p.client_id
+limit 8
 """
 
 
@@ -133,26 +136,39 @@ class Calendar:
     next_month: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class AtRisk:
+    client_id: UUID
+    name: str
+    probability: float
+    band: str
+    as_of: datetime
+    reason: str
+
+
+async def list_at_risk(db: Database, actor: Actor) -> list[AtRisk]:
+    return [AtRisk(**dict(row)) for row in await db.fetch(LIST_AT_RISK, *actor.scope)]
+
+
 async def home_summary(db: Database, actor: Actor, *, now: datetime | None = None) -> HomeSummary:
     """Six queries for staff, four for a client, whatever the size of the practice."""
-    async with db.connection() as connection:
-        practice = await get_practice(connection, actor.practice_id)
-        user = await get_user(connection, actor.practice_id, actor.user_id)
-        assert user is not None  # an actor is a user
-        calendar = calendar_at(now or datetime.now(UTC), day_zone=user.timezone, month_zone=practice.timezone)
-        total, today, following = await _sessions(connection, actor, calendar)
-        staff = actor.role in STAFF
-        return HomeSummary(
-            practice_name=practice.name,
-            timezone=user.timezone,
-            today=calendar.today,
-            clients=await _client_figures(connection, actor, calendar) if staff else None,
-            sessions_today=total,
-            today_sessions=today,
-            next_sessions=following,
-            unread_messages=await connection.fetchval(COUNT_UNREAD, actor.practice_id, actor.user_id),
-            revenue=await _revenue(connection, actor, calendar, practice.currency) if staff else None,
-        )
+    practice = await get_practice(db, actor.practice_id)
+    user = await get_user(db, actor.practice_id, actor.user_id)
+    assert user is not None  # an actor is a user
+    calendar = calendar_at(now or datetime.now(UTC), day_zone=user.timezone, month_zone=practice.timezone)
+    total, today, following = await _sessions(db, actor, calendar)
+    staff = actor.role in STAFF
+    return HomeSummary(
+        practice_name=practice.name,
+        timezone=user.timezone,
+        today=calendar.today,
+        clients=await _client_figures(db, actor, calendar) if staff else None,
+        sessions_today=total,
+        today_sessions=today,
+        next_sessions=following,
+        unread_messages=(await count_unread(db, actor)).unread,
+        revenue=await _revenue(db, actor, calendar, practice.currency) if staff else None,
+    )
 
 
 def calendar_at(now: datetime, *, day_zone: str, month_zone: str) -> Calendar:
@@ -178,25 +194,23 @@ def _midnight(day: date, zone: str) -> datetime:
     return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
 
 
-async def _client_figures(connection: Connection, actor: Actor, calendar: Calendar) -> ClientFigures:
-    row = await connection.fetchrow(COUNT_CLIENTS, *actor.scope, calendar.this_month)
+async def _client_figures(db: Database, actor: Actor, calendar: Calendar) -> ClientFigures:
+    row = await db.fetchrow(COUNT_CLIENTS, *actor.scope, calendar.this_month)
     assert row is not None  # an aggregate
     return ClientFigures(row["active"], row["new"], row["at_risk"])
 
 
-async def _sessions(
-    connection: Connection, actor: Actor, calendar: Calendar
-) -> tuple[int, list[HomeSession], list[HomeSession]]:
+async def _sessions(db: Database, actor: Actor, calendar: Calendar) -> tuple[int, list[HomeSession], list[HomeSession]]:
     """How many there are today, the first of them, and the next ones from now on."""
     bounds = (calendar.day_start, calendar.day_end, calendar.now)
-    rows = await connection.fetch(LIST_HOME_SESSIONS, *actor.scope, *bounds, TODAY_LIMIT, NEXT_LIMIT)
+    rows = await db.fetch(LIST_HOME_SESSIONS, *actor.scope, *bounds, TODAY_LIMIT, NEXT_LIMIT)
     today = [row for row in rows if row["part"] == "today"]
     following = [row for row in rows if row["part"] == "next"]
     return today[0]["total"] if today else 0, [_session(r) for r in today], [_session(r) for r in following]
 
 
-async def _revenue(connection: Connection, actor: Actor, calendar: Calendar, currency: str) -> list[Revenue]:
-    rows = await connection.fetch(
+async def _revenue(db: Database, actor: Actor, calendar: Calendar, currency: str) -> list[Revenue]:
+    rows = await db.fetch(
         SUM_PAYMENTS,
         *actor.scope,
         calendar.last_month,

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from wellio.accounts.actors import EVERYONE, STAFF, Actor, Role
 from wellio.accounts.practices import get_practice
+from wellio.accounts.users import is_coach
 from wellio.db import Connection, Database, Row
 from wellio.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
 from wellio.events import Event, EventType
@@ -84,10 +85,6 @@ update sessions
 set title = $3, status = $4, starts_at = $5, ends_at = $6, timezone = $7, location = $8, meeting_url = $9,
     price_minor = $10, cancel_reason = $11, version = version + 1, updated_at = now()
 where practice_id = $1 and id = $2
-"""
-
-IS_COACH = """
-select exists (select from users where practice_id = $1 and id = $2 and role in ('owner', 'coach') and status = 'active')
 """
 
 LIST_SESSION_AUDIENCE = """
@@ -260,7 +257,7 @@ def _check_length(starts_at: datetime, ends_at: datetime) -> None:
 async def _coach_for(connection: Connection, actor: Actor, coach_id: UUID | None) -> UUID:
     if coach_id is None or coach_id == actor.user_id:
         return actor.user_id
-    if actor.role is not Role.OWNER or not await connection.fetchval(IS_COACH, actor.practice_id, coach_id):
+    if actor.role is not Role.OWNER or not await is_coach(connection, actor.practice_id, coach_id):
         raise Invalid.field("coach_id", "No such coach in this practice.")
     return coach_id
 

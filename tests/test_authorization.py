@@ -1,0 +1,165 @@
+"""The authorization matrix: each operation of the route tables, tried by each kind of actor.
+
+`authorization.toml` says what each must get. A denial for what is another's is byte for byte the denial for
+what does not exist, changes no row, and tells nothing that belongs to somebody else.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.api import Answer, Api
+from tests.factories import House, make_house
+from wellio.accounts.actors import Actor
+from wellio.db import Database
+from wellio.handlers.routes import Route
+from wellio.handlers.table import ROUTES
+
+MATRIX: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "authorization.toml").read_text())
+STATUSES = {"forbidden": 403, "not_found": 404, "invalid": 422}
+ACTORS = ("owner", "coach", "client", "other_coach", "other_client", "foreign_owner", "foreign_coach", "foreign_client")
+CANARY = "canary-of-the-house"
+
+PROTECTED = [route for route in ROUTES if route.roles is not None]
+WITH_IDS = [route for route in PROTECTED if route.id_names]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The house, a practice beside it, and the ids of what the house holds, by their name in addresses."""
+
+    house: House
+    foreign: House
+    ids: dict[str, UUID]
+
+    def actor(self, name: str) -> Actor:
+        house = self.foreign if name.startswith("foreign_") else self.house
+        actor: Actor = getattr(house, name.removeprefix("foreign_"))
+        return actor
+
+    def body(self, route: Route) -> Any:
+        """What a caller who may would send, about the house's client."""
+        client_id = str(self.house.client_id)
+        return {
+            "post_client": {"first_name": "A", "last_name": "B"},
+            "patch_client": {"goals": "Sleep"},
+            "post_session": {"client_id": client_id, "starts_at": "2031-01-01T10:00:00Z", "duration_minutes": 30},
+            "patch_session": {"status": "cancelled"},
+            "post_payment": {"client_id": client_id, "amount_minor": 100},
+            **CHAT_BODIES(self),
+        }.get(route.name)
+
+
+def CHAT_BODIES(scene: Scene) -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+async def scene(db: Database) -> Scene:
+    house, foreign = await make_house(db), await make_house(db, "Other practice")
+    ids = {"client_id": house.client_id, "session_id": uuid4(), "payment_id": uuid4()}
+    await db.execute("update clients set goals = $2 where id = $1", house.client_id, CANARY)
+    await db.execute(
+        "insert into sessions (id, practice_id, coach_id, client_id, title, starts_at, ends_at, timezone, currency)"
+        " values ($1, $2, $3, $4, $5, '2030-01-01 10:00Z', '2030-01-01 11:00Z', 'UTC', 'EUR')",
+        ids["session_id"], house.practice.id, house.coach.user_id, house.client_id, CANARY,
+    )  # fmt: skip
+    await db.execute(
+        "insert into payments (id, practice_id, client_id, kind, amount_minor, currency, paid_at, note)"
+        " values ($1, $2, $3, 'payment', 100, 'EUR', now(), $4)",
+        ids["payment_id"], house.practice.id, house.client_id, CANARY,
+    )  # fmt: skip
+    return Scene(house, foreign, ids)
+
+
+async def call(api: Api, route: Route, scene: Scene, actor: Actor | None, ids: dict[str, UUID]) -> Answer:
+    path = route.path.format(**ids)
+    return await api.call(route.method, path, actor, json=scene.body(route))
+
+
+async def rows_of(db: Database, practice_id: UUID) -> str:
+    """A checksum of all that a practice holds."""
+    tables = await db.fetch(
+        "select table_name from information_schema.columns where table_schema = 'public'"
+        " and column_name = 'practice_id' and table_name <> 'auth_sessions' order by 1"
+    )
+    sums = [
+        await db.fetchval(
+            f"select md5(coalesce(string_agg(t::text, '' order by t::text), '')) from {r[0]} t where practice_id = $1",
+            practice_id,
+        )
+        for r in tables
+    ]
+    return "".join(sums)
+
+
+def test_every_operation_has_a_line_for_every_actor() -> None:
+    assert {route.name for route in ROUTES} == set(MATRIX)
+    for route in ROUTES:
+        line = MATRIX[route.name]
+        if line.get("public"):
+            assert route.roles is None, f"{route.name} is declared public and asks for a token"
+            continue
+        named = [actor for verdict in ("allow", *STATUSES) for actor in line.get(verdict, ())]
+        assert sorted(named) == sorted(ACTORS), route.name
+
+
+@pytest.mark.parametrize("route", PROTECTED, ids=lambda r: r.name)
+async def test_without_a_valid_token_nobody_comes_in(api: Api, scene: Scene, route: Route) -> None:
+    before = await rows_of(api.db, scene.house.practice.id)
+    ids = {name: scene.ids[name] for name in route.id_names}
+    assert (await call(api, route, scene, None, ids)).status == 401
+    await api.db.execute("update auth_sessions set revoked_at = now() where user_id = $1", scene.house.owner.user_id)
+    assert (await call(api, route, scene, scene.house.owner, ids)).status == 401
+    await api.db.execute("update users set status = 'suspended' where id = $1", scene.house.coach.user_id)
+    assert (await call(api, route, scene, scene.house.coach, ids)).status == 401
+    await api.db.execute("update users set status = 'active' where id = $1", scene.house.coach.user_id)
+    assert await rows_of(api.db, scene.house.practice.id) == before
+
+
+@pytest.mark.parametrize("name", ACTORS)
+@pytest.mark.parametrize("route", PROTECTED, ids=lambda r: r.name)
+async def test_actor_gets_what_the_matrix_says(api: Api, scene: Scene, route: Route, name: str) -> None:
+    line = MATRIX[route.name]
+    before = await rows_of(api.db, scene.house.practice.id)
+    ids = {key: scene.ids[key] for key in route.id_names}
+    answer = await call(api, route, scene, scene.actor(name), ids)
+    if name in line.get("allow", ()):
+        assert answer.status < 300, answer.raw
+    else:
+        verdict = next(v for v in STATUSES if name in line.get(v, ()))
+        assert answer.status == STATUSES[verdict], answer.raw
+        assert await rows_of(api.db, scene.house.practice.id) == before
+    if name.startswith(("other_", "foreign_")):
+        assert CANARY.encode() not in answer.raw
+
+
+@pytest.mark.parametrize("route", WITH_IDS, ids=lambda r: r.name)
+async def test_foreign_and_missing_are_the_same_answer(api: Api, scene: Scene, route: Route) -> None:
+    ids = {key: scene.ids[key] for key in route.id_names}
+    missing = {key: uuid4() for key in route.id_names}
+    for name in MATRIX[route.name].get("not_found", ()):
+        foreign_answer = await call(api, route, scene, scene.actor(name), ids)
+        missing_answer = await call(api, route, scene, scene.actor(name), missing)
+        assert (foreign_answer.status, foreign_answer.raw) == (missing_answer.status, missing_answer.raw)
+
+
+async def test_link_across_practices_is_impossible_in_plain_sql(db: Database, scene: Scene) -> None:
+    import asyncpg
+
+    for sql in (
+        "update clients set coach_id = $1 where id = $2",
+        "update clients set user_id = $1 where id = $2",
+    ):
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            async with db.pool.acquire() as connection:
+                await connection.execute(sql, scene.foreign.owner.user_id, scene.house.client_id)
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with db.pool.acquire() as connection:
+            await connection.execute(
+                "update sessions set client_id = $1 where id = $2", scene.foreign.client_id, scene.ids["session_id"]
+            )

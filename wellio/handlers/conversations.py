@@ -1,0 +1,86 @@
+"""/api/v1/conversations"""
+
+from wellio.accounts.actors import STAFF
+from wellio.chat.conversations import (
+    Conversation,
+    ConversationChanges,
+    NewConversation,
+    get_conversation,
+    list_conversations,
+    open_conversation,
+    rename_conversation,
+)
+from wellio.chat.history import MessageQuery, list_messages
+from wellio.chat.receipts import ReadState, ReadUpTo, mark_read
+from wellio.chat.values import Message
+from wellio.handlers.routes import Call, NoInput, Reply, Route
+from wellio.pages import Page, PageQuery
+
+
+async def list_conversations_page(call: Call[NoInput, PageQuery]) -> Page[Conversation]:
+    """The caller's conversations, the most recently active first."""
+    return await list_conversations(call.services.db, call.actor, call.query)
+
+
+async def post_conversation(call: Call[NewConversation, NoInput]) -> Reply:
+    """Open a conversation. The direct one that two people have already is returned, with 200."""
+    services = call.services
+    opened = await open_conversation(services.outbox, services.live, call.actor, call.body, once=call.once)
+    return Reply(opened.conversation, 201 if opened.created else 200)
+
+
+async def get_conversation_by_id(call: Call[NoInput, NoInput]) -> Conversation:
+    """One conversation."""
+    return await get_conversation(call.services.db, call.actor, call.ids["conversation_id"])
+
+
+async def patch_conversation(call: Call[ConversationChanges, NoInput]) -> Conversation:
+    """Change a group's title."""
+    return await rename_conversation(
+        call.services.outbox,
+        call.services.live,
+        call.actor,
+        call.ids["conversation_id"],
+        call.body,
+        if_version=call.if_version,
+    )
+
+
+async def list_messages_page(call: Call[NoInput, MessageQuery]) -> Page[Message]:
+    """A conversation's messages, newest first.
+
+    By page or below before_seq; or oldest first above after_seq. With a cursor, limit is the page's length.
+    """
+    return await list_messages(call.services.db, call.actor, call.ids["conversation_id"], call.query)
+
+
+async def post_conversation_read(call: Call[ReadUpTo, NoInput]) -> ReadState:
+    """Mark a conversation as read up to a seq. It never moves back."""
+    return await mark_read(call.services.db, call.services.live, call.actor, call.ids["conversation_id"], call.body)
+
+
+BASE = "/api/v1/conversations"
+ONE = f"{BASE}/{{conversation_id}}"
+ROUTES = (
+    Route(
+        method="GET", path=BASE, handler=list_conversations_page, tag="conversations",
+        query=PageQuery, answer=Page[Conversation],
+    ),
+    Route(
+        method="POST", path=BASE, handler=post_conversation, tag="conversations",
+        body=NewConversation, answer=Conversation, status=201, creates=True,
+    ),
+    Route(method="GET", path=ONE, handler=get_conversation_by_id, tag="conversations", answer=Conversation),
+    Route(
+        method="PATCH", path=ONE, handler=patch_conversation, tag="conversations", roles=STAFF,
+        body=ConversationChanges, answer=Conversation, errors=(412,),
+    ),
+    Route(
+        method="GET", path=f"{ONE}/messages", handler=list_messages_page, tag="conversations",
+        query=MessageQuery, answer=Page[Message],
+    ),
+    Route(
+        method="POST", path=f"{ONE}/read", handler=post_conversation_read, tag="conversations",
+        body=ReadUpTo, answer=ReadState,
+    ),
+)  # fmt: skip
