@@ -4,6 +4,8 @@ Times are unix seconds, gaps and decays are in days. Rows hold finite numbers on
 """
 
 import math
+from hashlib import blake2b
+from uuid import UUID
 
 from wellio.learning import inputs
 from wellio.learning.inputs import Fact
@@ -11,6 +13,7 @@ from wellio.learning.inputs import Fact
 STATE_VERSION = 1
 
 COLUMNS = (
+    "order",  # in [0, 1), a hash of the client's id: an order from which no label can be told
     "first",  # start of tenure: created or first seen
     "updated",  # moment to which the decayed counts are decayed
     "last",  # last active event (or, before any, the start of tenure)
@@ -45,6 +48,7 @@ COLUMNS = (
 )
 WIDTH = len(COLUMNS)
 (
+    ORDER,
     FIRST,
     UPDATED,
     LAST,
@@ -101,9 +105,11 @@ _OUTCOME = {
 }
 
 
-def new_row(t: float) -> list[float]:
+def new_row(client: UUID, t: float) -> list[float]:
     row = [0.0] * WIDTH
     row[FIRST] = row[UPDATED] = row[LAST] = row[VISIT] = t
+    # Python's own hash is salted for each process; 52 bits of this one are exact in a float.
+    row[ORDER] = (int.from_bytes(blake2b(client.bytes, digest_size=8).digest()) >> 12) / 2.0**52
     return row
 
 

@@ -19,7 +19,7 @@ REFUND = "refund"
 LOGGED_IN = "logged_in"
 DIARY_ENTRY = "diary_entry"
 ONBOARDING_STEP = "onboarding_step"
-CLIENT_CREATED = "client_created"
+CLIENT_CREATED = "client_created"  # starts the tenure; moves no clock, for its time may be that of an import
 CLIENT_ENDED = "client_ended"  # paused, archived, end of a contract or programme: censors, is no churn
 ACTIVITY = "activity"
 
@@ -44,7 +44,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The practice's time has come to `t`: labels fall due and weekly questions are asked though nobody did a thing."""
+    """The practice's time has come to `t`: labels fall due and weekly questions are asked though nobody did a thing.
+
+    Heeded up to 21 days after the practice's last event; after that nobody is there.
+    """
 
     practice: UUID
     t: float
@@ -52,9 +55,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class HorizonSet:
-    """From `t` on the practice asks about the next `horizon_days`; questions already asked keep their own horizon.
+    """From now on the practice asks about the next `horizon_days`; questions already asked keep their own horizon.
 
-    `at_risk_days` bounds the silence up to which a client is asked about weekly; three horizons unless given.
+    `t` moves no clock. `at_risk_days` bounds the silence up to which a client is asked about weekly; three horizons
+    unless given.
     """
 
     practice: UUID

@@ -1,14 +1,14 @@
 """A practice as the learner holds it: its clock, its settings, its clients' rows, its waiting questions."""
 
 import math
-from hashlib import blake2b
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wellio.learning.clients import DAY, WIDTH, new_row
+from wellio.learning.clients import DAY, ORDER, WIDTH, new_row
 from wellio.learning.features import Floats, Norms
+from wellio.learning.inputs import CLIENT_CREATED, Fact, Tick
 from wellio.learning.model import Intercept
 from wellio.learning.questions import Queue
 
@@ -62,12 +62,27 @@ class Practice:
         self.clients: list[UUID] = []
         self.rows: dict[int, int] = {}  # by UUID.int: hashing a UUID costs five times as much
         self.state: Floats = np.zeros((8, WIDTH))
-        self._hashes: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._order: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def start(self, t: float) -> None:
         self.clock = self.last_fact = t
         self.next_monday = monday_after(t)
+
+    def is_moved_by(self, item: Fact | Tick, t: float) -> bool:
+        """Whether the clock goes to `t`: with every event but a client's entry in the books, and with ticks in use.
+
+        So a practice that was never used, or lies idle, or whose past is being imported and replayed, keeps its own
+        time, though its ticks and its new clients carry today's.
+        """
+        if isinstance(item, Fact):
+            return item.kind != CLIENT_CREATED
+        return self.clock > 0.0 and t - self.last_fact <= OUTAGE
+
+    def see(self, t: float) -> None:
+        """Note that the practice was in use at `t`."""
+        if t - self.last_fact > OUTAGE:
+            self.outage_end = t
+        self.last_fact = max(self.last_fact, t)
 
     @property
     def wake(self) -> float:
@@ -79,7 +94,7 @@ class Practice:
 
     def row_of(self, client: UUID, t: float) -> int:
         row = self.rows.get(client.int)
-        return self.add_client(client, new_row(t)) if row is None else row
+        return self.add_client(client, new_row(client, t)) if row is None else row
 
     def add_client(self, client: UUID, state: list[float]) -> int:
         row = len(self.clients)
@@ -96,18 +111,10 @@ class Practice:
         if len(clients):
             self.state = state.copy()
 
-    def hashes(self) -> NDArray[np.uint64]:
-        """A hash of each client's id, by row."""
-        fresh = self.clients[len(self._hashes) :]
-        if fresh:
-            joined = b"".join([blake2b(client.bytes, digest_size=8).digest() for client in fresh])
-            self._hashes = np.concatenate([self._hashes, np.frombuffer(joined, "<u8")])
-        return self._hashes
-
     def shuffled(self) -> NDArray[np.int64]:
         """All rows in the order of a hash of their client's id, from which no label can be told."""
         if len(self._order) != len(self.clients):
-            self._order = np.argsort(self.hashes(), kind="stable")
+            self._order = np.argsort(self.state[: len(self.clients), ORDER])
         return self._order
 
     def set_horizon(self, days: float, at_risk_days: float | None) -> None:

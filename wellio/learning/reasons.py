@@ -21,6 +21,8 @@ Up: TypeAlias = bool
 MIN_WEIGHT = 0.1  # of log-odds: two to three points of probability
 MOST = 3
 
+_new = tuple.__new__
+
 _STARTS = np.array([[group for _, group in FEATURES].index(group) for group in GROUPS])
 _AT = {name: i for i, name in enumerate(NAMES)}
 _SILENT, _TYPICAL, _VISITS_90, _TREND = _AT["silent_log"], _AT["typical_gap"], _AT["visits_90"], _AT["trend"]
@@ -39,14 +41,14 @@ def reasons_of(weights: Sequence[float], state: Numbers, x: Numbers, z: Numbers)
 
     `weights` by group; `state`, features and standardised features of the client.
     """
-    heavy = [(abs(weight), i) for i, weight in enumerate(weights) if abs(weight) >= MIN_WEIGHT]
+    heavy = [(abs(weight), i) for i, weight in enumerate(weights) if not -MIN_WEIGHT < weight < MIN_WEIGHT]
     heavy.sort(reverse=True)
     reasons: list[Reason] = []
     for _, i in heavy:
         say = _SAY[i]
         text = say(weights[i] > 0.0, state, x, z) if say is not None else None
         if text is not None:
-            reasons.append(Reason(GROUPS[i], text, weights[i]))
+            reasons.append(_new(Reason, (GROUPS[i], text, weights[i])))
             if len(reasons) == MOST:
                 break
     return tuple(reasons)
@@ -54,7 +56,7 @@ def reasons_of(weights: Sequence[float], state: Numbers, x: Numbers, z: Numbers)
 
 def simple_reason(silent_days: float) -> tuple[Reason, ...]:
     """What to say while the simple rule answers."""
-    return (Reason("silence", f"silent for {days(silent_days)}; not enough history for more", 0.0),)
+    return (_new(Reason, ("silence", f"silent for {days(silent_days)}; not enough history for more", 0.0)),)
 
 
 def days(count: float) -> str:
