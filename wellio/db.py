@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import orjson
@@ -27,7 +27,10 @@ SERVER_SETTINGS = {
 # Short OLTP statements: compiling them takes longer than running them.
 SERVER_SETTINGS |= {"jit": "off"}
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+if TYPE_CHECKING:  # generic in the stubs only
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
 Row: TypeAlias = asyncpg.Record
 
 AWAY_MESSAGE = "The database does not answer. Nothing was changed; try again shortly."

@@ -1,6 +1,6 @@
 """All routes of the REST API, noun by noun."""
 
-from wellio.handlers import auth, clients, home, payments, sessions
+from wellio.handlers import auth, clients, home, payments, predictions, sessions
 from wellio.handlers.routes import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -8,5 +8,6 @@ ROUTES: tuple[Route, ...] = (
     *clients.ROUTES,
     *sessions.ROUTES,
     *payments.ROUTES,
+    *predictions.ROUTES,
     *home.ROUTES,
 )
