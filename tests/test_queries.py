@@ -1,0 +1,91 @@
+"""Lists run a fixed number of queries, however long they are."""
+
+import re
+from typing import Any, get_origin
+
+import aiohttp
+import pytest
+
+import wellio.db
+from tests.api import Api
+from tests.conftest import SECRET
+from tests.factories import House, make_client
+from wellio.accounts.tokens import Tokens
+from wellio.app import running
+from wellio.config import Config
+from wellio.db import Connection, Database
+from wellio.handlers.routes import Route
+from wellio.handlers.table import ROUTES
+from wellio.ids import uuid7
+from wellio.pages import Page
+
+# What consumers, jobs and the pool ask meanwhile.
+BACKGROUND = re.compile(r"\b(events|consumers|learner_snapshots|job_runs|replays|pg_\w+)\b|upsert|unlisten|reset all")
+LISTS = [route for route in ROUTES if get_origin(route.answer) is Page and not route.id_names]
+
+
+async def fill(db: Database, house: House, count: int) -> None:
+    """`count` more of everything that lists show."""
+    for i in range(count):
+        client_id = await make_client(db, house.practice, coach=house.coach, first_name=f"N{i}")
+        await db.execute(
+            "insert into sessions (id, practice_id, coach_id, client_id, starts_at, ends_at, timezone, currency)"
+            " values ($1, $2, $3, $4, timestamptz '2031-01-01' + make_interval(hours => $5::int),"
+            " timestamptz '2031-01-01' + make_interval(hours => $5::int + 1), 'UTC', 'EUR')",
+            uuid7(), house.practice.id, house.coach.user_id, client_id, i,
+        )  # fmt: skip
+        await db.execute(
+            "insert into payments (id, practice_id, client_id, kind, amount_minor, currency, paid_at)"
+            " values ($1, $2, $3, 'payment', 100, 'EUR', now())",
+            uuid7(), house.practice.id, client_id,
+        )  # fmt: skip
+        await db.execute(
+            "insert into predictions (practice_id, client_id, probability, band, status, horizon_days, as_of)"
+            " values ($1, $2, 0.5, 'medium', 'ok', 30, now())",
+            house.practice.id, client_id,
+        )  # fmt: skip
+        conversation_id = uuid7()
+        await db.execute(
+            "insert into conversations (id, practice_id, kind, created_by) values ($1, $2, 'group', $3)",
+            conversation_id, house.practice.id, house.coach.user_id,
+        )  # fmt: skip
+        for actor in (house.coach, house.client):
+            await db.execute(
+                "insert into conversation_members (practice_id, conversation_id, user_id) values ($1, $2, $3)",
+                house.practice.id, conversation_id, actor.user_id,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("route", LISTS, ids=lambda r: r.name)
+async def test_list_runs_as_many_queries_for_many_rows_as_for_few(
+    config: Config, db: Database, house: House, monkeypatch: pytest.MonkeyPatch, route: Route
+) -> None:
+    queries: list[str] = []
+    prepare = wellio.db._prepare_connection
+
+    async def prepare_and_listen(connection: Connection) -> None:
+        await prepare(connection)
+        connection.add_query_logger(lambda record: queries.append(record.query))
+
+    monkeypatch.setattr(wellio.db, "_prepare_connection", prepare_and_listen)
+    async with running(config) as (host, port), aiohttp.ClientSession() as session:
+        api = Api(session, f"http://{host}:{port}", Tokens(SECRET), db)
+
+        async def asked() -> tuple[int, Any]:
+            queries.clear()
+            page = (await api.get(f"{route.path}?page_size=100", house.coach)).data
+            return sum(not BACKGROUND.search(query) for query in queries), page
+
+        await fill(db, house, 1)
+        few_queries, few = await asked()
+        await fill_more(db, house)
+        many_queries, many = await asked()
+    assert len(many) > len(few) >= 1
+    assert many_queries == few_queries <= 6
+
+
+async def fill_more(db: Database, house: House) -> None:
+    await db.execute(
+        "update sessions set starts_at = starts_at - interval '99 days', ends_at = ends_at - interval '99 days'"
+    )
+    await fill(db, house, 25)
