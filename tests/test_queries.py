@@ -20,7 +20,9 @@ from wellio.ids import uuid7
 from wellio.pages import Page
 
 # What consumers, jobs and the pool ask meanwhile.
-BACKGROUND = re.compile(r"\b(events|consumers|learner_snapshots|job_runs|replays|pg_\w+)\b|upsert|unlisten|reset all")
+BACKGROUND = re.compile(
+    r"\b(events|consumers|learner_snapshots|job_runs|replays|pg_\w+)\b|unlisten|reset all|^select 1$", re.IGNORECASE
+)
 LISTS = [route for route in ROUTES if get_origin(route.answer) is Page and not route.id_names]
 
 
