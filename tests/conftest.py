@@ -16,6 +16,8 @@ import pytest
 
 from tests.api import Api
 from tests.factories import House, make_house
+from tests.loop_guard import nothing_blocks, open_tasks
+from tests.waiting import eventually
 from wellio.accounts.tokens import Tokens
 from wellio.app import running
 from wellio.config import Config
@@ -107,3 +109,18 @@ async def api(config: Config, db: Database) -> AsyncIterator[Api]:
 @pytest.fixture
 async def house(db: Database) -> House:
     return await make_house(db)
+
+
+@pytest.fixture(autouse=True)
+async def nothing_blocks_or_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Set up first and torn down last: by then every task of the test and its fixtures has ended."""
+    before = open_tasks()
+    with nothing_blocks():
+        yield
+    if request.node.get_closest_marker("browser"):
+        return  # the browser's driver keeps tasks for the whole session
+
+    def left() -> set[str]:
+        return {task.get_name() for task in open_tasks() - before}
+
+    await eventually(lambda: not left(), within_s=5)
