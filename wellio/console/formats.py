@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from wellio.practice.home import Revenue
+from wellio.practice.home import HomeSession, HomeSummary, Revenue
 
 # ISO 4217: digits after the point, where they are not two.
-EXPONENTS = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-}
+NO_DIGITS = frozenset(
+    ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
+)
+THREE_DIGITS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
 STATUS_WORDS = {"in_progress": "under way", "no_show": "missed", "completed": "done"}
 MINUS = "\N{MINUS SIGN}"
@@ -18,7 +18,7 @@ MINUS = "\N{MINUS SIGN}"
 
 def money(minor: int, currency: str) -> str:
     """`€1,234.50`, or `CHF 1,234.50` for a currency without a sign of its own."""
-    digits = EXPONENTS.get(currency, 2)
+    digits = 0 if currency in NO_DIGITS else 3 if currency in THREE_DIGITS else 2
     whole, part = divmod(abs(minor), 10**digits)
     amount = f"{whole:,}.{part:0{digits}}" if digits else f"{whole:,}"
     return f"{MINUS if minor < 0 else ''}{SYMBOLS.get(currency, currency + chr(0xA0))}{amount}"
@@ -56,6 +56,34 @@ def moment(time: datetime, zone: str, today: date) -> str:
     return f"{local:%H:%M}" if local.date() == today else f"{local.day} {local:%b}"
 
 
+def stamp(time: datetime, zone: str, today: date) -> str:
+    """The time, with its day before it where that is not today."""
+    local = time.astimezone(ZoneInfo(zone))
+    return f"{local:%H:%M}" if local.date() == today else f"{local.day} {local:%b}, {local:%H:%M}"
+
+
+def greeting(now: datetime, zone: str) -> str:
+    hour = now.astimezone(ZoneInfo(zone)).hour
+    return "Good morning" if hour < 12 else "Good afternoon" if hour < 18 else "Good evening"
+
+
+def later(sessions: Sequence[HomeSession], summary: HomeSummary) -> list[HomeSession]:
+    """Those that do not stand among today's already."""
+    shown = {session.id for session in summary.today_sessions}
+    return [session for session in sessions if session.id not in shown]
+
+
+def sessions_note(summary: HomeSummary) -> str:
+    done = sum(session.status == "completed" for session in summary.today_sessions)
+    if summary.next_sessions:
+        following = summary.next_sessions[0]
+        day = "" if following in summary.today_sessions else f"{short_day(following.starts_at, summary.timezone)}, "
+        ahead = f"next {day}{clock(following.starts_at, summary.timezone)}"
+    else:
+        ahead = "none ahead"
+    return f"{done} done, {ahead}" if done else ahead
+
+
 def status_word(status: str) -> str:
     return STATUS_WORDS.get(status, status)
 
@@ -73,6 +101,10 @@ FILTERS = {
     "long_day": long_day,
     "short_day": short_day,
     "moment": moment,
+    "stamp": stamp,
+    "greeting": greeting,
+    "later": later,
+    "sessions_note": sessions_note,
     "status_word": status_word,
     "initials": initials,
 }

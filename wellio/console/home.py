@@ -1,20 +1,22 @@
 """The home page, and the short-lived token with which its script opens the live connection."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from wellio.accounts.actors import STAFF, Actor
 from wellio.accounts.tokens import ACCESS_TTL
-from wellio.chat.conversations import list_conversations
+from wellio.console.conversations import list_talks, open_thread
 from wellio.console.cookies import FORM_HEADER, actor_of, check_form, form_token, require_actor
 from wellio.console.pages import render
+from wellio.db import Database
 from wellio.errors import Unauthorized
-from wellio.pages import PageQuery
+from wellio.learning.predictions import Prediction, PredictionQuery, list_predictions
 from wellio.practice.home import home_summary
 from wellio.services import SERVICES
 
-CONVERSATIONS = 20
+AT_RISK = 10
 
 
 async def get_home(request: web.Request) -> web.StreamResponse:
@@ -36,11 +38,21 @@ async def post_session_token(request: web.Request) -> web.StreamResponse:
 
 async def _home(request: web.Request, actor: Actor) -> dict[str, Any]:
     db = request.app[SERVICES].db
-    conversations = await list_conversations(db, actor, PageQuery(page_size=CONVERSATIONS))
+    staff = actor.role in STAFF
+    talks = await list_talks(db, actor)
     return {
         "actor": actor,
-        "staff": actor.role in STAFF,
+        "staff": staff,
+        "now": datetime.now(UTC),
         "summary": await home_summary(db, actor),
-        "conversations": conversations.items,
+        "at_risk": await _at_risk(db, actor) if staff else (),
+        "talks": talks,
+        "thread": await open_thread(db, actor, talks, request.query.get("conversation", "")),
         "token": form_token(request, signed_in=True),
     }
+
+
+async def _at_risk(db: Database, actor: Actor) -> list[Prediction]:
+    """The ones most likely to leave, as far as the model has seen enough to say so."""
+    page = await list_predictions(db, actor, PredictionQuery(band="high", page_size=AT_RISK))
+    return [prediction for prediction in page.items if prediction.status == "ok"]

@@ -61,16 +61,6 @@ group by p.currency
 order by p.currency
 """
 
-LIST_AT_RISK = """
-select p.client_id, c.first_name || ' ' || c.last_name as name, p.probability, p.band, p.as_of,
-       coalesce(p.reasons -> 0 ->> 'text', '') as reason
-from predictions p
-join visible_clients($1, $2, $3) c on c.id = p.client_id
-where p.practice_id = $1 and p.status = 'ok' and p.band <> 'low'
-order by p.probability desc, p.client_id
-limit 8
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class HomeSession:
@@ -134,20 +124,6 @@ class Calendar:
     same_moment_last_month: datetime
     this_month: datetime
     next_month: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AtRisk:
-    client_id: UUID
-    name: str
-    probability: float
-    band: str
-    as_of: datetime
-    reason: str
-
-
-async def list_at_risk(db: Database, actor: Actor) -> list[AtRisk]:
-    return [AtRisk(**dict(row)) for row in await db.fetch(LIST_AT_RISK, *actor.scope)]
 
 
 async def home_summary(db: Database, actor: Actor, *, now: datetime | None = None) -> HomeSummary:
