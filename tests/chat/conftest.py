@@ -31,7 +31,7 @@ class Chat:
     async def open(self, actor: Actor, *others: Actor, title: str = "") -> Conversation:
         kind = "group" if title or len(others) > 1 else "direct"
         new = NewConversation(kind=kind, member_ids=tuple(o.user_id for o in others), title=title)
-        return (await create_conversation(self.outbox, self.live, actor, new)).conversation
+        return await create_conversation(self.outbox, self.live, actor, new)
 
     async def say(self, actor: Actor, conversation_id: UUID, body: str = "Hello", **fields: Any) -> Sent:
         fields = {"client_message_id": uuid4(), **fields}

@@ -93,8 +93,10 @@ from unnest($3::uuid[], $4::text[]) t (user_id, role)
 
 LOCK_CONVERSATION = """
 select c.id, c.kind, c.title, c.version
-from visible_conversations($1, $2) c
-where c.id = $3
+from conversations c
+where c.practice_id = $1 and c.id = $3
+  and exists (select from conversation_members m
+              where m.conversation_id = c.id and m.user_id = $2 and m.left_at is null)
 for no key update of c
 """
 
@@ -181,7 +183,12 @@ async def get_conversation(db: Database | Connection, actor: Actor, conversation
     return (await _conversations(db, actor, rows))[0]
 
 
-async def create_conversation(
+async def create_conversation(outbox: Outbox, live: Live, actor: Actor, new: NewConversation) -> Conversation:
+    """`open_conversation`, for who does not mind whether it was there before."""
+    return (await open_conversation(outbox, live, actor, new)).conversation
+
+
+async def open_conversation(
     outbox: Outbox, live: Live, actor: Actor, new: NewConversation, *, once: Once | None = None
 ) -> Opened:
     """Opens a conversation, or finds the direct one that two people have. Raises Forbidden, Invalid."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
-import orjson
 from pydantic import Field
 
 from wellio.accounts.actors import Actor
 from wellio.chat.values import Message, message_of
 from wellio.db import Database, Row
+from wellio.encoding import to_json
 from wellio.errors import Invalid, NotFound
 from wellio.pages import Page, PageQuery, Pagination
 
@@ -162,7 +162,7 @@ def _within_budget(log: Sequence[Row]) -> dict[UUID, list[dict[str, Any]]]:
     size = 0
     for row in log:
         event = _event(row)
-        size += len(orjson.dumps(event))
+        size += len(to_json(event))
         if events and size > MAX_SYNC_BYTES:
             break
         events.setdefault(row["conversation_id"], []).append(event)
