@@ -41,6 +41,8 @@ CREATE TABLE public.conversations (
     title text DEFAULT ''::text NOT NULL,
     direct_key text,
     last_seq bigint DEFAULT 0 NOT NULL,
+    message_count bigint DEFAULT 0 NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
     created_by uuid NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     last_message_at timestamp with time zone,
@@ -137,10 +139,18 @@ CREATE TABLE public.auth_sessions (
     revoked_reason text
 );
 
+CREATE TABLE public.consumer_failures (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    error text NOT NULL,
+    failed_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.consumers (
     name text NOT NULL,
     xid bigint DEFAULT 0 NOT NULL,
     "position" bigint DEFAULT 0 NOT NULL,
+    save_wanted boolean DEFAULT false NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
@@ -210,6 +220,7 @@ CREATE TABLE public.job_runs (
     outcome text DEFAULT 'running'::text NOT NULL,
     counts jsonb DEFAULT '{}'::jsonb NOT NULL,
     error text,
+    by_hand boolean DEFAULT false NOT NULL,
     CONSTRAINT job_runs_outcome CHECK ((outcome = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'abandoned'::text])))
 );
 
@@ -218,9 +229,12 @@ CREATE TABLE public.learner_snapshots (
     xid bigint NOT NULL,
     "position" bigint NOT NULL,
     events bigint NOT NULL,
+    outcomes bigint NOT NULL,
     state bytea NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY public.learner_snapshots ALTER COLUMN state SET STORAGE EXTERNAL;
 
 ALTER TABLE public.learner_snapshots ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.learner_snapshots_id_seq
@@ -270,12 +284,14 @@ CREATE TABLE public.practices (
 );
 
 CREATE TABLE public.prediction_outcomes (
+    seq bigint NOT NULL,
     practice_id uuid NOT NULL,
     client_id uuid NOT NULL,
     kind text NOT NULL,
     asked_at timestamp with time zone NOT NULL,
     due_at timestamp with time zone NOT NULL,
     probability double precision NOT NULL,
+    rule double precision NOT NULL,
     status text NOT NULL,
     churned boolean NOT NULL,
     CONSTRAINT prediction_outcomes_kind CHECK ((kind = ANY (ARRAY['event'::text, 'weekly'::text])))
@@ -305,12 +321,13 @@ CREATE TABLE public.refresh_tokens (
 
 CREATE TABLE public.replays (
     practice_id uuid NOT NULL,
-    file_digest text NOT NULL,
     file_name text NOT NULL,
+    digest bytea NOT NULL,
     lines_done bigint DEFAULT 0 NOT NULL,
-    events_done bigint DEFAULT 0 NOT NULL,
     lines_refused bigint DEFAULT 0 NOT NULL,
-    lines_total bigint NOT NULL,
+    events_done bigint DEFAULT 0 NOT NULL,
+    first_at timestamp with time zone,
+    last_at timestamp with time zone,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     ended_at timestamp with time zone
 );
@@ -351,6 +368,9 @@ ALTER TABLE ONLY public.clients
 
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_user_key UNIQUE (user_id);
+
+ALTER TABLE ONLY public.consumer_failures
+    ADD CONSTRAINT consumer_failures_pkey PRIMARY KEY (consumer, event_id);
 
 ALTER TABLE ONLY public.consumers
     ADD CONSTRAINT consumers_pkey PRIMARY KEY (name);
@@ -415,6 +435,9 @@ ALTER TABLE ONLY public.payments
 ALTER TABLE ONLY public.practices
     ADD CONSTRAINT practices_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.prediction_outcomes
+    ADD CONSTRAINT prediction_outcomes_pkey PRIMARY KEY (seq);
+
 ALTER TABLE ONLY public.predictions
     ADD CONSTRAINT predictions_pkey PRIMARY KEY (practice_id, client_id);
 
@@ -422,7 +445,7 @@ ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
 
 ALTER TABLE ONLY public.replays
-    ADD CONSTRAINT replays_pkey PRIMARY KEY (practice_id, file_digest);
+    ADD CONSTRAINT replays_pkey PRIMARY KEY (practice_id);
 
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);

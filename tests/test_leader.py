@@ -28,13 +28,9 @@ class Candidate:
     def __init__(self, url: str) -> None:
         self.leading = False
         self.terms = 0
-        self.called = 0
         self.failure: Exception | None = None
         self.metrics = Metrics()
-        self.leadership = Leadership(url, self.lead, metrics=self.metrics, signals={"test_channel": self.call})
-
-    def call(self) -> None:
-        self.called += 1
+        self.leadership = Leadership(url, self.lead, self.metrics)
 
     async def lead(self) -> None:
         self.terms += 1
@@ -140,7 +136,7 @@ async def lead():
 
 async def main():
     leader.LEASE, leader.BEAT_S = "500ms", 0.1
-    await leader.Leadership(sys.argv[1], lead, metrics=Metrics()).start()
+    await leader.Leadership(sys.argv[1], lead, Metrics()).start()
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -161,15 +157,3 @@ async def test_leader_that_hangs_is_followed_after_its_lease(database_url: str) 
     finally:
         hung.kill()
         await hung.wait()
-
-
-async def test_signal_reaches_the_leader_only(database_url: str) -> None:
-    one, two = Candidate(database_url), Candidate(database_url)
-    async with started(one):
-        await eventually(lambda: one.leading)
-        async with started(two):
-            connection = await asyncpg.connect(database_url)
-            await connection.execute("select pg_notify('test_channel', '')")
-            await connection.close()
-            await eventually(lambda: one.called == 1)
-            assert two.called == 0

@@ -8,7 +8,7 @@ wakes up is refused by fences where it matters: snapshots, cursors and job runs.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import asyncpg
@@ -34,23 +34,12 @@ BEAT = "select 1"
 
 
 class Leadership:
-    """Runs `lead()` for as long as this process leads; cancels it, and waits for its end, when it no longer does.
+    """Runs `lead()` for as long as this process leads; cancels it, and waits for its end, when it no longer does."""
 
-    `signals` maps channels to functions, called when another process sends a NOTIFY to the leader.
-    """
-
-    def __init__(
-        self,
-        database_url: str,
-        lead: Callable[[], Awaitable[None]],
-        *,
-        metrics: Metrics,
-        signals: Mapping[str, Callable[[], None]] | None = None,
-    ) -> None:
+    def __init__(self, database_url: str, lead: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
         self._url = database_url
         self._lead = lead
         self._metrics = metrics
-        self._signals = dict(signals or {})
         self._task: asyncio.Task[None] | None = None
         self.held = False
 
@@ -97,8 +86,6 @@ class Leadership:
             await _close(connection)
 
     async def _hold(self, connection: asyncpg.Connection, lost: asyncio.Event) -> None:
-        for channel, function in self._signals.items():
-            await connection.add_listener(channel, lambda *_, call=function: call())
         log.info("This process leads")
         self._set_held(held=True)
         lead = asyncio.ensure_future(self._lead())

@@ -281,6 +281,7 @@ create table consumers (
     name text primary key,
     xid bigint not null default 0,
     position bigint not null default 0,
+    save_wanted boolean not null default false,  -- the learner's: somebody waits for a snapshot
     updated_at timestamptz not null default now()
 );
 
@@ -312,7 +313,10 @@ create table predictions (
 create index predictions_risk_idx on predictions (practice_id, probability desc, client_id);
 
 -- Each question the model was asked, scored when its answer became known: what "model quality" is computed from.
+-- `seq` counts them as the learner made them: 1, 2, 3… A learner that begins again from a snapshot makes the same
+-- ones again, so what stands after the snapshot's count is taken out first, and none is there twice.
 create table prediction_outcomes (
+    seq bigint primary key,
     practice_id uuid not null,
     client_id uuid not null,
     kind text not null constraint prediction_outcomes_kind check (kind in ('event', 'weekly')),
@@ -321,8 +325,7 @@ create table prediction_outcomes (
     probability double precision not null,
     rule double precision not null,  -- what the simple rule said at the same moment
     status text not null,
-    churned boolean not null,
-    snapshot_id bigint not null  -- stored together with that one, so that neither is ever without the other
+    churned boolean not null
 );
 create index prediction_outcomes_asked_idx on prediction_outcomes (practice_id, asked_at);
 
@@ -331,7 +334,8 @@ create table learner_snapshots (
     id bigint generated always as identity primary key,
     xid bigint not null,
     position bigint not null,
-    events bigint not null,
+    events bigint not null,  -- how many were read up to there
+    outcomes bigint not null,  -- and how many outcomes were known by then
     state bytea not null,
     created_at timestamptz not null default now()
 );

@@ -1,0 +1,148 @@
+"""The schedule: each job with its time. It runs in the process that leads, and the only use of APScheduler is here.
+
+APScheduler tells when; what is due is claimed in `job_runs` by (name, due time), so no due time has two runs, and one
+that passed while nobody led is run late, once. Times are UTC: no hour is skipped or doubled by daylight saving.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+from wellio.consumers import told
+from wellio.errors import NotFound, Unavailable
+from wellio.jobs.clean_up import clean_up
+from wellio.jobs.mature_labels import mature_labels
+from wellio.jobs.runs import abandon_runs, claim_run, finish_run
+from wellio.jobs.save_snapshot import save_snapshot
+from wellio.jobs.work import Counts, Function, Work
+from wellio.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# APScheduler's own default is one second: a loop that is late by more would skip the run without a word.
+MISFIRE_GRACE_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    name: str
+    function: Function
+    trigger: Any  # of APScheduler
+    about: str
+
+
+JOBS = (
+    Job("mature_labels", mature_labels, CronTrigger(minute=7, timezone=UTC), "hourly: let silence be seen"),
+    Job("save_snapshot", save_snapshot, CronTrigger(second=0, timezone=UTC), "each minute: save the learner"),
+    Job("clean_up", clean_up, CronTrigger(hour=3, minute=17, timezone=UTC), "nightly: delete what has served"),
+)
+
+
+class Schedule:
+    """Runs the jobs at their times for as long as `run` is not cancelled."""
+
+    def __init__(self, work: Work, metrics: Metrics, jobs: tuple[Job, ...] = JOBS) -> None:
+        self._work = work
+        self._metrics = metrics
+        self._jobs = {job.name: job for job in jobs}
+
+    async def run(self) -> None:
+        await abandon_runs(self._work.db)
+        executor = _TaskExecutor(self._run_due)
+        scheduler = AsyncIOScheduler(timezone=UTC, executors={"default": executor})
+        defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE_S}
+        for job in self._jobs.values():
+            scheduler.add_job(_never_called, job.trigger, id=job.name, **defaults)
+        scheduler.start()
+        try:
+            for job in self._jobs.values():
+                if due_at := last_due(job.trigger, datetime.now(UTC)):
+                    executor.begin(job.name, due_at)
+            await asyncio.Event().wait()
+        finally:
+            scheduler.shutdown(wait=False)
+            await executor.end()
+
+    async def _run_due(self, name: str, due_at: datetime) -> None:
+        """Raises nothing: a job that fails is recorded, and is due again at its next time."""
+        try:
+            run_id = await claim_run(self._work.db, name, due_at)
+            if run_id:
+                await run_job(self._jobs[name], self._work, run_id, self._metrics)
+        except Unavailable:
+            log.warning("A job could not be run or recorded: the database is away", extra={"job": name})
+        except Exception:
+            log.exception("A job failed", extra={"job": name})
+
+
+async def run_job(job: Job, work: Work, run_id: Any, metrics: Metrics) -> Counts:
+    """Runs a claimed run and records how it ended. Raises what the job raised."""
+    outcome, counts, error = "abandoned", {}, None
+    try:
+        counts = await job.function(work)
+        outcome = "done"
+        return counts
+    except Exception as failure:
+        outcome, error = "failed", told(failure)
+        raise
+    finally:
+        metrics.job_runs.labels(job.name, outcome).inc()
+        await finish_run(work.db, run_id, outcome, counts=counts, error=error)
+
+
+async def run_by_hand(name: str, work: Work, metrics: Metrics) -> Counts:
+    """Runs one job now, recorded as the others. Raises NotFound for a name that is no job's."""
+    job = {job.name: job for job in JOBS}.get(name)
+    if job is None:
+        raise NotFound(f"No job is called {name!r}; there are {', '.join(job.name for job in JOBS)}.")
+    run_id = await claim_run(work.db, name, datetime.now(UTC), by_hand=True)
+    return await run_job(job, work, run_id, metrics)
+
+
+def last_due(trigger: Any, now: datetime) -> datetime | None:
+    """The trigger's last time up to `now`; None when it has none within a year."""
+    back = timedelta(minutes=2)
+    while back < timedelta(days=400):
+        due, later = None, trigger.get_next_fire_time(None, now - back)
+        while later is not None and later <= now:
+            due, later = later, trigger.get_next_fire_time(later, later + timedelta(microseconds=1))
+        if due is not None:
+            return due.astimezone(UTC)  # type: ignore[no-any-return]
+        back *= 8
+    return None
+
+
+class _TaskExecutor(BaseExecutor):  # type: ignore[misc]
+    """Runs a due job as a task that this process owns, and hands it the due time, which APScheduler's own keeps."""
+
+    def __init__(self, run_due: Callable[[str, datetime], Awaitable[None]]) -> None:
+        super().__init__()
+        self._run_due = run_due
+        self._tasks: set[asyncio.Future[None]] = set()
+
+    def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
+        task = self.begin(job.id, run_times[-1].astimezone(UTC))
+        task.add_done_callback(lambda _: self._run_job_success(job.id, []))
+
+    def begin(self, name: str, due_at: datetime) -> "asyncio.Future[None]":
+        task = asyncio.ensure_future(self._run_due(name, due_at))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def end(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _never_called() -> None:
+    """APScheduler wants a function; `_TaskExecutor` goes by the job's name."""

@@ -1,0 +1,199 @@
+"""Predictions as stored and shown: each client's latest, with its reasons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from wellio.accounts.actors import STAFF, Actor
+from wellio.db import Connection, Database, Row
+from wellio.errors import NotFound
+from wellio.learning import answers
+from wellio.learning.answers import Band, Status
+from wellio.pages import Page, PageQuery, page_of
+
+WEIGHT_DIGITS = 4
+
+# Never back in time: a learner that begins again from a snapshot comes by old predictions once more.
+# Returns what has changed for those that somebody is to hear of; `was` is the band shown before, if one was sure.
+UPSERT_PREDICTIONS = """
+with new as (
+    select t.practice_id, t.client_id, t.probability, t.band, t.reasons, t.status, t.horizon_days,
+           to_timestamp(t.as_of) as as_of, t.last_event_id, t.told,
+           c.first_name || ' ' || c.last_name as client_name, c.coach_id
+    from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::text[], $5::jsonb[], $6::text[], $7::integer[],
+                $8::double precision[], $9::uuid[], $10::boolean[])
+         t (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, last_event_id, told)
+    join clients c on c.practice_id = t.practice_id and c.id = t.client_id
+), old as (
+    select p.practice_id, p.client_id, case when p.status = 'ok' then p.band else 'unsure' end as band
+    from predictions p
+    join new n on n.practice_id = p.practice_id and n.client_id = p.client_id
+    where n.told
+), stored as (
+    insert into predictions (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of,
+                             last_event_id)
+    select practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, last_event_id
+    from new
+    on conflict on constraint predictions_pkey do update
+    set probability = excluded.probability, band = excluded.band, reasons = excluded.reasons,
+        status = excluded.status, horizon_days = excluded.horizon_days, as_of = excluded.as_of,
+        last_event_id = coalesce(excluded.last_event_id, predictions.last_event_id)
+    where predictions.as_of <= excluded.as_of
+    returning practice_id, client_id, last_event_id
+)
+select n.practice_id, n.coach_id, o.band as was, n.client_id, n.client_name, n.probability, n.band, n.reasons,
+       n.horizon_days, n.as_of, s.last_event_id, n.status
+from stored s
+join new n on n.practice_id = s.practice_id and n.client_id = s.client_id
+left join old o on o.practice_id = s.practice_id and o.client_id = s.client_id
+where n.told
+"""
+
+LIST_PREDICTIONS = """
+select c.id as client_id, c.first_name || ' ' || c.last_name as client_name, p.probability, p.band, p.reasons,
+       p.horizon_days, p.as_of, p.last_event_id, p.status
+from visible_clients($1, $2, $3) c
+join predictions p on p.practice_id = $1 and p.client_id = c.id
+where ($4::text is null or p.band = $4)
+  and ($5::uuid is null or c.coach_id = $5)
+order by p.probability desc, p.client_id
+limit $6 offset $7
+"""
+
+COUNT_PREDICTIONS = """
+select count(*)
+from visible_clients($1, $2, $3) c
+join predictions p on p.practice_id = $1 and p.client_id = c.id
+where ($4::text is null or p.band = $4)
+  and ($5::uuid is null or c.coach_id = $5)
+"""
+
+GET_PREDICTION = """
+select c.id as client_id, c.first_name || ' ' || c.last_name as client_name, p.probability, p.band,
+       coalesce(p.reasons, '[]') as reasons, coalesce(p.horizon_days, r.churn_horizon_days) as horizon_days,
+       p.as_of, p.last_event_id, coalesce(p.status, 'not_enough_history') as status
+from visible_clients($1, $2, $3) c
+join practices r on r.id = c.practice_id
+left join predictions p on p.practice_id = $1 and p.client_id = c.id
+where c.id = $4
+"""
+
+
+class PredictionQuery(PageQuery):
+    band: Band | None = None
+    coach_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`weight` is in log-odds: how much it moves the prediction, up when positive."""
+
+    code: str
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """P(the client shows no activity in the next `horizon_days`), as known at `as_of`.
+
+    With status not_enough_history the probability is the simple rule's, from the silence alone; all that may be null
+    is so for a client whom the learner has not met.
+    """
+
+    client_id: UUID
+    client_name: str
+    probability: float | None
+    band: Band | None
+    reasons: Sequence[Reason]
+    horizon_days: int
+    as_of: datetime | None
+    last_event_id: UUID | None
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A prediction to store. `event_id`: the client's last event, if the prediction moved by one.
+
+    `present`: whether it moved by what happens now, rather than by a past that is replayed.
+    """
+
+    prediction: answers.Prediction
+    event_id: UUID | None
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A prediction that was stored. `was`: the band before; unsure for one without enough history, None for none."""
+
+    practice_id: UUID
+    coach_id: UUID | None
+    was: str | None
+    prediction: Prediction
+
+    @property
+    def rose(self) -> bool:
+        """Whether the client is now, and was not before, known to be at high risk."""
+        now = self.prediction.band if self.prediction.status == "ok" else "unsure"
+        return now == "high" and self.was is not None and self.was != "high"
+
+
+async def list_predictions(db: Database, actor: Actor, query: PredictionQuery) -> Page[Prediction]:
+    """By risk, the highest first. Clients whom the learner has not met are left out."""
+    actor.must_be(STAFF)
+    filters = (*actor.scope, query.band, query.coach_id)
+    async with db.connection() as connection:
+        rows = await connection.fetch(LIST_PREDICTIONS, *filters, query.page_size, query.offset)
+        total = await connection.fetchval(COUNT_PREDICTIONS, *filters)
+    return page_of([_prediction(row) for row in rows], query=query, total=total)
+
+
+async def get_prediction(db: Database | Connection, actor: Actor, client_id: UUID) -> Prediction:
+    """Raises NotFound for a client whom the actor does not see. One without a prediction has status
+    not_enough_history and no probability."""
+    actor.must_be(STAFF)
+    row = await db.fetchrow(GET_PREDICTION, *actor.scope, client_id)
+    if row is None:
+        raise NotFound("No such client.")
+    return _prediction(row)
+
+
+async def upsert_predictions(connection: Connection, moved: Sequence[Moved], told: Sequence[bool]) -> list[Change]:
+    """Stores the last prediction of each client, in one statement; returns those marked as `told`."""
+    predictions = [m.prediction for m in moved]
+    columns: list[list[Any]] = [
+        [p.practice for p in predictions],
+        [p.client for p in predictions],
+        [p.probability for p in predictions],
+        [p.band for p in predictions],
+        [[_stored(r) for r in p.reasons] for p in predictions],
+        [p.status for p in predictions],
+        [round(p.horizon_days) for p in predictions],
+        [p.as_of for p in predictions],
+        [m.event_id for m in moved],
+        list(told),
+    ]
+    rows = await connection.fetch(UPSERT_PREDICTIONS, *columns)
+    return [Change(row["practice_id"], row["coach_id"], row["was"], _prediction(row)) for row in rows]
+
+
+def _stored(reason: answers.Reason) -> dict[str, Any]:
+    return {"code": reason.code, "text": reason.text, "weight": round(reason.weight, WEIGHT_DIGITS)}
+
+
+def _prediction(row: Row) -> Prediction:
+    return Prediction(
+        client_id=row["client_id"],
+        client_name=row["client_name"],
+        probability=row["probability"],
+        band=row["band"],
+        reasons=[Reason(**reason) for reason in row["reasons"]],
+        horizon_days=row["horizon_days"],
+        as_of=row["as_of"],
+        last_event_id=row["last_event_id"],
+        status=row["status"],
+    )

@@ -1,0 +1,145 @@
+"""The learner's state in the database: saved whole with its cursor in one row, the last three kept.
+
+A kill at any moment leaves the snapshot before, and what was learnt since is learnt again from there, to the same bits.
+"""
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import asyncpg
+
+from wellio.consumers import Superseded
+from wellio.db import Connection, Database, Row
+from wellio.events import Cursor
+from wellio.learning.answers import Outcome
+from wellio.learning.churn import Learner
+from wellio.learning.container import SnapshotDamaged, SnapshotVersion
+
+log = logging.getLogger(__name__)
+
+KEPT = 3
+# Repetitive floats: level 1 takes most of what there is to gain.
+COMPRESSION = 1
+# A large state takes longer than a request may.
+STATE_TIMEOUT = "60s"
+STATE_TIMEOUT_S = 60.0
+# Spells "learner" (ASCII); any constant would do.
+LOCK_KEY = 0x6C6561726E6572
+
+LIST_SNAPSHOTS = "select id, xid, position, events, outcomes from learner_snapshots order by id desc"
+GET_STATE = "select state from learner_snapshots where id = $1"
+GET_NEWEST_ID = "select coalesce(max(id), 0) from learner_snapshots"
+LOCK_SNAPSHOTS = "select pg_advisory_xact_lock($1)"
+SET_TIMEOUT = "select set_config('statement_timeout', $1, true)"
+
+INSERT_SNAPSHOT = """
+insert into learner_snapshots (xid, position, events, outcomes, state)
+values ($1, $2, $3, $4, $5)
+returning id
+"""
+
+DELETE_OLD_SNAPSHOTS = """
+delete from learner_snapshots
+where id not in (select id from learner_snapshots order by id desc limit $1)
+"""
+
+DELETE_OUTCOMES_AFTER = "delete from prediction_outcomes where seq > $1"
+
+OUTCOME_COLUMNS = (
+    "seq",
+    "practice_id",
+    "client_id",
+    "kind",
+    "asked_at",
+    "due_at",
+    "probability",
+    "rule",
+    "status",
+    "churned",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a learner stands: the event it has come to, how many it read, how many outcomes it made of them.
+
+    `snapshot_id` is the newest snapshot known: whoever finds a newer one is not the only learner, and stops.
+    """
+
+    cursor: Cursor = field(default_factory=Cursor)
+    events: int = 0
+    outcomes: int = 0
+    snapshot_id: int = 0
+
+
+async def load_learner(db: Database) -> tuple[Learner, Place]:
+    """The newest sound state, or a new learner at event 0. Outcomes made after that state are taken out again."""
+    learner, place = await _newest_sound(db)
+    async with db.connection() as connection:
+        await connection.execute(DELETE_OUTCOMES_AFTER, place.outcomes, timeout=STATE_TIMEOUT_S)
+    return learner, place
+
+
+async def _newest_sound(db: Database) -> tuple[Learner, Place]:
+    rows = await db.fetch(LIST_SNAPSHOTS)
+    newest_id = rows[0]["id"] if rows else 0
+    for row in rows:
+        learner = await _load(db, row)
+        if learner is not None:
+            cursor = Cursor(row["xid"], row["position"])
+            return learner, Place(cursor, row["events"], row["outcomes"], newest_id)
+    return Learner(), Place(snapshot_id=newest_id)
+
+
+async def _load(db: Database, row: Row) -> Learner | None:
+    state = await db.fetchval(GET_STATE, row["id"])
+    try:
+        return await asyncio.to_thread(_decode, state)
+    except (zlib.error, SnapshotDamaged, SnapshotVersion) as error:
+        log.warning("Learner snapshot %d can't be used (%s): going on from the one before", row["id"], error)
+        return None
+
+
+def _decode(state: bytes) -> Learner:
+    return Learner.load(zlib.decompress(state))
+
+
+async def save_learner(db: Database, learner: Learner, place: Place) -> Place:
+    """Stores the state; the learner must rest meanwhile, its outcomes drained. Raises Superseded."""
+    state = await asyncio.to_thread(lambda: zlib.compress(learner.dump(), COMPRESSION))
+    async with db.transaction() as connection:
+        await connection.fetchval(LOCK_SNAPSHOTS, LOCK_KEY)
+        if await connection.fetchval(GET_NEWEST_ID) != place.snapshot_id:
+            raise Superseded("Another process has saved the learner: this one's state is not the latest.")
+        await connection.fetchval(SET_TIMEOUT, STATE_TIMEOUT)
+        row = (place.cursor.xid, place.cursor.position, place.events, place.outcomes, state)
+        snapshot_id = await connection.fetchval(INSERT_SNAPSHOT, *row, timeout=STATE_TIMEOUT_S)
+        await connection.execute(DELETE_OLD_SNAPSHOTS, KEPT)
+    return replace(place, snapshot_id=snapshot_id)
+
+
+async def insert_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, after: int) -> None:
+    """Stores outcomes as numbers `after` + 1 and on. Raises Superseded where these are there already."""
+    records = [
+        (
+            seq,
+            o.practice,
+            o.client,
+            o.kind,
+            datetime.fromtimestamp(o.asked_at, UTC),
+            datetime.fromtimestamp(o.due_at, UTC),
+            o.probability,
+            o.rule,
+            "ok" if o.shown else "not_enough_history",
+            o.churned,
+        )
+        for seq, o in enumerate(outcomes, start=after + 1)
+    ]
+    try:
+        await connection.copy_records_to_table("prediction_outcomes", records=records, columns=OUTCOME_COLUMNS)
+    except asyncpg.UniqueViolationError as error:
+        raise Superseded("Another process stores the learner's outcomes.") from error

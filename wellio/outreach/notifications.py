@@ -1,0 +1,154 @@
+"""Notifications: what a user should know of and may have missed; kept until read, and shown on their devices at once.
+
+Each is told once: (user, kind, event) is unique, so a consumer that repeats an event tells nobody twice.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from wellio.db import Connection, Row
+from wellio.events import Event, EventType
+from wellio.ids import uuid7
+from wellio.learning.predictions import Change
+from wellio.live import Push
+
+PUSHED_AS = "notification:new"
+
+INSERT_NOTIFICATIONS = """
+insert into notifications (id, practice_id, user_id, kind, title, body, data, event_id)
+select *
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::uuid[])
+on conflict on constraint notifications_once do nothing
+returning id, user_id, kind, title, body, data, read_at, created_at
+"""
+
+LIST_SESSION_PEOPLE = """
+select s.id, s.coach_id, coach.name as coach_name, coach.timezone as coach_timezone,
+       c.id as client_id, c.first_name || ' ' || c.last_name as client_name,
+       c.user_id as client_user_id, u.timezone as client_timezone, s.starts_at
+from unnest($1::uuid[], $2::uuid[]) t (practice_id, session_id)
+join sessions s on s.practice_id = t.practice_id and s.id = t.session_id
+join users coach on coach.practice_id = s.practice_id and coach.id = s.coach_id
+left join clients c on c.practice_id = s.practice_id and c.id = s.client_id
+left join users u on u.practice_id = c.practice_id and u.id = c.user_id
+"""
+
+# The words for each: kind, title, body. {other} is the person across the table.
+SESSION_WORDS: Mapping[EventType, tuple[str, str, str]] = {
+    EventType.SESSION_BOOKED: ("session_booked", "New session with {other}", "{when}"),
+    EventType.SESSION_RESCHEDULED: ("session_rescheduled", "Session with {other} moved", "Now {when}"),
+    EventType.SESSION_CANCELLED: ("session_cancelled", "Session with {other} cancelled", "It was on {when}"),
+}
+AT_RISK = "client_at_risk"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    id: UUID
+    kind: str
+    title: str
+    body: str
+    data: dict[str, Any]
+    read_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewNotification:
+    """`event_id`: what it is about, so that it is told once."""
+
+    practice_id: UUID
+    user_id: UUID
+    kind: str
+    title: str
+    event_id: UUID
+    body: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+async def insert_notifications(connection: Connection, new: Sequence[NewNotification]) -> list[Push]:
+    """Stores those not stored before; returns what to tell devices after the commit."""
+    if not new:
+        return []
+    columns: list[list[Any]] = [
+        [uuid7() for _ in new],
+        [n.practice_id for n in new],
+        [n.user_id for n in new],
+        [n.kind for n in new],
+        [n.title for n in new],
+        [n.body for n in new],
+        [n.data for n in new],
+        [n.event_id for n in new],
+    ]
+    rows = await connection.fetch(INSERT_NOTIFICATIONS, *columns)
+    return [Push(user_ids=(row["user_id"],), event=PUSHED_AS, data=_notification(row)) for row in rows]
+
+
+async def list_session_news(connection: Connection, events: Sequence[Event]) -> list[NewNotification]:
+    """What the coach and the client of each session should hear; never who did it themself."""
+    about = [(e.practice_id, e.subject_id) for e in events]
+    rows = await connection.fetch(LIST_SESSION_PEOPLE, [p for p, _ in about], [s for _, s in about])
+    people = {row["id"]: row for row in rows}
+    return [news for event in events if event.subject_id in people for news in _news(event, people[event.subject_id])]
+
+
+def risk_news(change: Change, user_ids: Iterable[UUID]) -> list[NewNotification]:
+    """That a client may be about to leave. Once per silence: the event it goes by is the client's last one."""
+    prediction = change.prediction
+    if prediction.last_event_id is None or prediction.probability is None:
+        return []
+    chance = f"{prediction.probability:.0%} to show no activity in the next {prediction.horizon_days} days"
+    return [
+        NewNotification(
+            practice_id=change.practice_id,
+            user_id=user_id,
+            kind=AT_RISK,
+            title=f"{prediction.client_name} may be about to leave",
+            body=": ".join([chance, *[reason.text for reason in prediction.reasons[:1]]]),
+            data={"client_id": prediction.client_id, "probability": prediction.probability},
+            event_id=prediction.last_event_id,
+        )
+        for user_id in user_ids
+    ]
+
+
+def _news(event: Event, people: Row) -> list[NewNotification]:
+    coach = (people["coach_id"], people["client_name"] or "a group", people["coach_timezone"])
+    client = (people["client_user_id"], people["coach_name"], people["client_timezone"])
+    parties = [p for p in (coach, client) if p[0] is not None and p[0] != event.actor_id]
+    return [_session_news(event, people, *party) for party in parties]
+
+
+def _session_news(event: Event, people: Row, user_id: UUID, other: str, zone: str) -> NewNotification:
+    kind, title, body = SESSION_WORDS[event.type]
+    starts_at = _starts_at(event) or people["starts_at"]
+    words = {"other": other, "when": _when(starts_at, zone)}
+    return NewNotification(
+        practice_id=event.practice_id,
+        user_id=user_id,
+        kind=kind,
+        title=title.format_map(words),
+        body=body.format_map(words),
+        data={"session_id": people["id"], "client_id": people["client_id"], "starts_at": starts_at},
+        event_id=event.id,
+    )
+
+
+def _starts_at(event: Event) -> datetime | None:
+    """As it was when it happened: the session may have moved again since."""
+    told = event.payload.get("starts_at")
+    return datetime.fromisoformat(told) if told else None
+
+
+def _when(time: datetime, zone: str) -> str:
+    """`Mon 3 Nov 2026, 10:00 (Europe/Berlin)`"""
+    local = time.astimezone(ZoneInfo(zone))
+    return f"{local:%a} {local.day} {local:%b %Y, %H:%M} ({zone})"
+
+
+def _notification(row: Row) -> Notification:
+    return Notification(**{name: row[name] for name in Notification.__slots__})

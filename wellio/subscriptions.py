@@ -1,0 +1,136 @@
+"""What happens when… : each type of event, and what follows from it once it is committed.
+
+The leading process (`wellio/leader.py`) follows the log with three consumers, each by a cursor of its own: the learner
+learns, `notifications` tells people what they should know, `pushes` shows open devices what has changed. The jobs run
+beside them. Chat tells devices itself (`wellio/chat`), because a message can't wait for a consumer.
+
+What was recorded long after it happened (an import, a replay) is learnt, and is news to nobody.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from wellio.consumers import Consumer, Superseded, is_history, next_retry
+from wellio.db import Connection
+from wellio.events import Event, EventType
+from wellio.jobs.schedule import Schedule
+from wellio.jobs.work import Work
+from wellio.learning.follower import Follower
+from wellio.learning.predictions import Moved, upsert_predictions
+from wellio.live import Live, Push
+from wellio.metrics import Metrics
+from wellio.outbox import Outbox
+from wellio.outreach.notifications import insert_notifications, list_session_news, risk_news
+from wellio.outreach.pushes import list_staff, push_look_again, push_prediction, push_sessions
+from wellio.services import Services
+
+log = logging.getLogger(__name__)
+
+# More changed predictions of a practice at once are told as one "look again".
+PUSHED_ONE_BY_ONE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """`learns`: the learner makes something of it, as `wellio/learning/facts.py` says."""
+
+    learns: bool = False
+    notifies: bool = False
+    pushes: bool = False
+
+
+SUBSCRIPTIONS: Mapping[EventType, Follows] = {
+    EventType.PRACTICE_REGISTERED: Follows(learns=True),
+    EventType.USER_LOGGED_IN: Follows(learns=True),
+    EventType.CLIENT_CREATED: Follows(learns=True),
+    EventType.CLIENT_UPDATED: Follows(learns=True),
+    EventType.SESSION_BOOKED: Follows(learns=True, notifies=True, pushes=True),
+    EventType.SESSION_RESCHEDULED: Follows(notifies=True, pushes=True),
+    EventType.SESSION_STARTED: Follows(pushes=True),
+    EventType.SESSION_COMPLETED: Follows(learns=True, pushes=True),
+    EventType.SESSION_MISSED: Follows(learns=True, pushes=True),
+    EventType.SESSION_CANCELLED: Follows(learns=True, notifies=True, pushes=True),
+    EventType.SESSION_UPDATED: Follows(pushes=True),
+    EventType.CONVERSATION_STARTED: Follows(),
+    EventType.MESSAGE_SENT: Follows(learns=True),
+    EventType.PAYMENT_RECORDED: Follows(learns=True),
+    EventType.PAYMENT_REFUNDED: Follows(learns=True),
+    EventType.ACTIVITY_RECORDED: Follows(learns=True),
+    EventType.CLOCK_TICKED: Follows(learns=True),
+}
+
+
+async def notify(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
+    news = [event for event in events if not is_history(event)]
+    return await insert_notifications(connection, await list_session_news(connection, news))
+
+
+async def push(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
+    return await push_sessions(connection, [event for event in events if not is_history(event)])
+
+
+async def store_predictions(connection: Connection, moved: Sequence[Moved]) -> Sequence[Push]:
+    """Stores predictions; shows them to who sees the client, and tells who acts of a risk that has become high."""
+    crowd = Counter(m.prediction.practice for m in moved)
+    crowded = {practice for practice, count in crowd.items() if count > PUSHED_ONE_BY_ONE}
+    told = [m.present or m.prediction.practice not in crowded for m in moved]
+    changes = await upsert_predictions(connection, moved, told)
+    staff = await list_staff(connection, crowd)
+    present = {m.prediction.practice for m in moved if m.present}
+    risen = [c for c in changes if c.rose and c.practice_id in present]
+    news = [n for c in risen for n in risk_news(c, staff.who_acts(c))]
+    return [
+        *[push_prediction(c, staff) for c in changes if c.practice_id not in crowded],
+        *[push_look_again(practice, staff) for practice in crowded],
+        *await insert_notifications(connection, news),
+    ]
+
+
+async def lead(services: Services) -> None:
+    """All that the leading process does, for as long as it leads."""
+    await lead_with(services.outbox, services.live, services.metrics)
+
+
+async def lead_with(outbox: Outbox, live: Live, metrics: Metrics) -> None:
+    """Returns when another process turns out to lead as well."""
+    duties: Sequence[Callable[[], Awaitable[None]]] = (
+        learner(outbox, live, metrics).run,
+        *[consumer.run for consumer in consumers(outbox, live, metrics)],
+        Schedule(Work(outbox), metrics).run,
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            for duty in duties:
+                group.create_task(_keep_running(duty))
+    except* Superseded as superseded:
+        log.warning("Giving up leading", extra={"reason": str(superseded.exceptions[0])})
+
+
+def learner(outbox: Outbox, live: Live, metrics: Metrics) -> Follower:
+    return Follower(store_predictions, outbox=outbox, live=live, metrics=metrics)
+
+
+def consumers(outbox: Outbox, live: Live, metrics: Metrics) -> list[Consumer]:
+    notified = [t for t, follows in SUBSCRIPTIONS.items() if follows.notifies]
+    pushed = [t for t, follows in SUBSCRIPTIONS.items() if follows.pushes]
+    return [
+        Consumer("notifications", notified, notify, outbox=outbox, live=live, metrics=metrics),
+        Consumer("pushes", pushed, push, outbox=outbox, live=live, metrics=metrics),
+    ]
+
+
+async def _keep_running(duty: Callable[[], Awaitable[None]]) -> None:
+    """One duty's failure is not the others': it is logged, and begun again after a while."""
+    retry_s = 0.0
+    while True:
+        try:
+            await duty()
+        except Superseded:
+            raise
+        except Exception:
+            log.exception("A duty of the leader failed")
+        retry_s = next_retry(retry_s)
+        await asyncio.sleep(retry_s)
