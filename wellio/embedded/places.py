@@ -82,7 +82,10 @@ def private_dir(path: Path, account: Account | None) -> Path:
         # Everything by descriptor: in a shared folder the name could become a link between check and change.
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
-        raise _taken(path, path.lstat().st_uid, account) from error
+        found = path.lstat()
+        if stat.S_ISDIR(found.st_mode):
+            raise _taken(path, found.st_uid, account) from error
+        raise EmbeddedError(f"{path} is a link or not a folder: move it away, or set WELLIO_DATA_DIR.") from error
     try:
         owner = os.fstat(descriptor).st_uid
         wanted = account.uid if account else os.geteuid()
