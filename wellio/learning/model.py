@@ -122,8 +122,8 @@ class OnlineLogistic(base.Classifier):
         return self._clipped(after * self._inverse_sd)
 
     def _clipped(self, z: Floats) -> Floats:
-        np.minimum(z, self.clip, z)
-        np.maximum(z, -self.clip, z)
+        np.minimum(z, self.clip, out=z)
+        np.maximum(z, -self.clip, out=z)
         return z
 
     def predict_proba_one(self, x: dict[Hashable, Any], **kwargs: Any) -> dict[bool | str | int, float]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from wellio.learning.answers import Reason
-from wellio.learning.clients import ATTENDED, CANCELLED, LN2, MESSAGES, MISSED, UNANSWERED, VISITS, WAITING
+from wellio.learning.clients import ATTENDED, CANCELLED, GAP_SUM, GAP_WEIGHT, LN2, MESSAGES, MISSED, UNANSWERED, WAITING
 from wellio.learning.features import FEATURES, GROUPS, NAMES, Floats
 
 Numbers: TypeAlias = Sequence[float]
@@ -70,10 +70,12 @@ def days(count: float) -> str:
 
 
 def _rhythm(up: Up, state: Numbers, x: Numbers, z: Numbers) -> str | None:
-    silent, typical = math.expm1(x[_SILENT]), math.exp(x[_TYPICAL])
+    silent, weight = math.expm1(x[_SILENT]), state[GAP_WEIGHT]
+    # The client's own gap, where there is one: the feature's is drawn to the population's.
+    typical = math.exp(state[GAP_SUM] / weight if weight else x[_TYPICAL])
     if up != (silent > typical):
         return None
-    if state[VISITS] < 2.0:
+    if not weight:
         return f"one visit, then silent for {days(silent)}"
     return f"usually every {days(max(typical, 1.0))}, silent for {days(silent)}"
 
