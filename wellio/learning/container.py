@@ -13,7 +13,8 @@ No pickle: reading it can run no code. The same state gives the same bytes. Layo
 import hashlib
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ MAGIC = b"WLCHURN\0"
 VERSION = 1
 _PREFIX = struct.Struct("<8sII")
 _DIGEST = 32
+_PIECE = 1 << 20
 
 Array = NDArray[Any]
 
@@ -36,11 +38,29 @@ class SnapshotVersion(Exception):
     """A sound snapshot of another version or layout: rebuild from the first fact."""
 
 
-def pack(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
-    listed = [[name, _dtype_name(array.dtype), array.shape] for name, array in arrays.items()]
+def pieces(header: Mapping[str, Any], arrays: Mapping[str, Sequence[Array]]) -> Iterator[bytes | memoryview]:
+    """The bytes in pieces of at most a megabyte; each array is given as parts [n_i, ...], to be read as one [n, ...].
+
+    The array must be named even if it has no rows: give an empty part of its shape.
+    """
+    listed = [
+        [name, _dtype_name(parts[0].dtype), [sum(map(len, parts)), *parts[0].shape[1:]]]
+        for name, parts in arrays.items()
+    ]
     head = orjson.dumps({**header, "arrays": listed}, option=orjson.OPT_SORT_KEYS)
-    parts = [_PREFIX.pack(MAGIC, VERSION, len(head)), head, *[_view(array) for array in arrays.values()]]
-    return b"".join([*parts, _digest(parts)])
+    digest = hashlib.blake2b(digest_size=_DIGEST)
+    start: list[bytes | memoryview] = [_PREFIX.pack(MAGIC, VERSION, len(head)), head]
+    for piece in chain(start, _cut(chain.from_iterable(arrays.values()))):
+        digest.update(piece)
+        yield piece
+    yield digest.digest()
+
+
+def _cut(arrays: Iterable[Array]) -> Iterator[memoryview]:
+    for array in arrays:
+        if array.size:  # a memoryview of nothing cannot be cast
+            view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            yield from (view[start : start + _PIECE] for start in range(0, len(view), _PIECE))
 
 
 def unpack(data: bytes, dtypes: Mapping[str, np.dtype[Any]]) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -54,7 +74,7 @@ def unpack(data: bytes, dtypes: Mapping[str, np.dtype[Any]]) -> tuple[dict[str, 
     if magic != MAGIC:
         raise SnapshotDamaged("Not a snapshot")
     body = memoryview(data)[:-_DIGEST]
-    if _digest([body]) != data[-_DIGEST:]:
+    if hashlib.blake2b(body, digest_size=_DIGEST).digest() != data[-_DIGEST:]:
         raise SnapshotDamaged("The checksum does not match")
     if version != VERSION:
         raise SnapshotVersion(f"Version {version}, not {VERSION}")
@@ -81,17 +101,5 @@ def _read_arrays(
     return arrays
 
 
-def _view(array: Array) -> bytes | memoryview:
-    """An array's bytes without a copy; memoryview refuses to cast an empty one."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b""
-
-
 def _dtype_name(dtype: np.dtype[Any]) -> str:
     return str(dtype.descr) if dtype.fields else dtype.str
-
-
-def _digest(parts: Iterable[bytes | memoryview]) -> bytes:
-    digest = hashlib.blake2b(digest_size=_DIGEST)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()

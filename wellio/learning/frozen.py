@@ -1,5 +1,6 @@
 """The learner's whole state as arrays: copied quickly between two facts, encoded at leisure in a thread."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -7,10 +8,10 @@ from uuid import UUID
 import numpy as np
 
 from wellio.learning.clients import COLUMNS, STATE_VERSION, WIDTH
-from wellio.learning.container import Array, SnapshotVersion, pack, unpack
+from wellio.learning.container import Array, SnapshotVersion, pieces, unpack
 from wellio.learning.features import FEATURES
 from wellio.learning.practices import Practice, Running
-from wellio.learning.questions import QUESTION, Batch, Queue, empty_batch, join
+from wellio.learning.questions import QUESTION, Batch, Queue, empty_batch
 
 if TYPE_CHECKING:
     from wellio.learning.churn import Learner
@@ -42,17 +43,21 @@ class Frozen:
     """A copy of a learner's state, safe to encode in a thread while the learner goes on."""
 
     header: dict[str, Any]
-    arrays: dict[str, Array]
+    arrays: dict[str, list[Array]]
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """The snapshot in pieces, for a compressor: joining 100 MB would hold the interpreter for a while."""
+        return pieces({**self.header, "layout": _LAYOUT}, self.arrays)
 
     def encode(self) -> bytes:
-        return pack({**self.header, "layout": _LAYOUT}, self.arrays)
+        return b"".join(self.pieces())
 
 
 def freeze(learner: "Learner") -> Frozen:
     practices = learner.practices
     queues = [(practice.index, queue) for practice in practices for queue in practice.queues]
-    waiting = join([empty_batch(0), *[part for _, queue in queues for part in queue.parts()]])
-    ids = b"".join(client.bytes for practice in practices for client in practice.clients)
+    # Written questions never change, so views of them will do.
+    waiting = [empty_batch(0), *[part for _, queue in queues for part in queue.parts()]]
     header = {
         "facts": learner.facts,
         "labels": learner.labels,
@@ -61,18 +66,18 @@ def freeze(learner: "Learner") -> Frozen:
         "at_risk_days": learner.at_risk_days,
     }
     arrays = {
-        **{name: array.copy() for name, array in learner.model.arrays().items()},
-        "norms": np.array([learner.gaps.sums(), learner.amounts.sums()]),
-        "practice_ids": _ids(b"".join(practice.id.bytes for practice in practices)),
-        "practices": np.array([_practice_floats(p) for p in practices]).reshape(-1, _PRACTICE_FLOATS),
-        "practice_clients": np.array([len(practice.clients) for practice in practices], _INT),
-        "client_ids": _ids(ids),
-        "clients": np.concatenate([np.zeros((0, WIDTH)), *[p.state[: len(p.clients)] for p in practices]]),
-        "queue_practices": np.array([index for index, _ in queues], _INT),
-        "queue_lengths": np.array([len(queue) for _, queue in queues], _INT),
-        "queue_horizons": np.array([queue.horizon for _, queue in queues], _FLOAT),
-        "questions": waiting.questions,
-        "features": waiting.x,
+        **{name: [array.copy()] for name, array in learner.model.arrays().items()},
+        "norms": [np.array([learner.gaps.sums(), learner.amounts.sums()])],
+        "practice_ids": [_ids(b"".join([practice.id.bytes for practice in practices]))],
+        "practices": [np.array([_practice_floats(p) for p in practices]).reshape(-1, _PRACTICE_FLOATS)],
+        "practice_clients": [np.array([len(practice.clients) for practice in practices], _INT)],
+        "client_ids": [_ids(b"".join([bytes(practice.client_ids) for practice in practices]))],
+        "clients": [np.zeros((0, WIDTH)), *[p.state[: len(p.clients)].copy() for p in practices]],
+        "queue_practices": [np.array([index for index, _ in queues], _INT)],
+        "queue_lengths": [np.array([len(queue) for _, queue in queues], _INT)],
+        "queue_horizons": [np.array([queue.horizon for _, queue in queues], _FLOAT)],
+        "questions": [part.questions for part in waiting],
+        "features": [part.x for part in waiting],
     }
     return Frozen(header, {name: arrays[name] for name in DTYPES})
 

@@ -60,6 +60,7 @@ class Practice:
         self.amounts = Running()
         self.queues: list[Queue] = []
         self.clients: list[UUID] = []
+        self.client_ids = bytearray()  # the same, 16 bytes each
         self.rows: dict[int, int] = {}  # by UUID.int: hashing a UUID costs five times as much
         self.state: Floats = np.zeros((8, WIDTH))
         self._order: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -99,14 +100,18 @@ class Practice:
     def add_client(self, client: UUID, state: list[float]) -> int:
         row = len(self.clients)
         if row == len(self.state):
-            self.state = np.concatenate([self.state, np.zeros_like(self.state)])
+            larger = np.zeros((2 * len(self.state), WIDTH))
+            larger[:row] = self.state
+            self.state = larger
         self.state[row] = state
         self.clients.append(client)
+        self.client_ids += client.bytes
         self.rows[client.int] = row
         return row
 
     def set_clients(self, clients: list[UUID], state: Floats) -> None:
         self.clients = clients
+        self.client_ids = bytearray(b"".join([client.bytes for client in clients]))
         self.rows = {client.int: row for row, client in enumerate(clients)}
         if len(clients):
             self.state = state.copy()
