@@ -51,7 +51,9 @@ class Browser:
     async def submit(self, path: str, **fields: str) -> Page:
         """Reads the page with the form, and sends the form as a person would."""
         token = (await self.get(path)).token
-        return await self.post(path, {"csrf_token": token, **fields}, {"Origin": self.api.url, "Sec-Fetch-Site": "same-origin"})
+        return await self.post(
+            path, {"csrf_token": token, **fields}, {"Origin": self.api.url, "Sec-Fetch-Site": "same-origin"}
+        )
 
     async def sign_in(self, actor: Actor) -> Page:
         """Home, as that user sees it."""
@@ -92,5 +94,5 @@ async def new_browser(api: Api) -> AsyncIterator[NewBrowser]:
 
 
 @pytest.fixture
-def browser(new_browser: NewBrowser) -> Browser:
+async def browser(new_browser: NewBrowser) -> Browser:
     return new_browser()

@@ -15,6 +15,7 @@ from wellio.accounts.auth_sessions import COOKIE_TTL, authenticate_cookie
 from wellio.errors import Forbidden
 from wellio.services import SERVICES
 
+VISIT = web.RequestKey("visit", str)
 SESSION_COOKIE = "wellio_session"
 VISIT_COOKIE = "wellio_visit"
 FORM_FIELD = "csrf_token"
@@ -57,13 +58,13 @@ def form_token(request: web.Request, *, signed_in: bool) -> str:
     tokens = request.app[SERVICES].tokens
     if signed_in:
         return tokens.form_token(request.cookies[_name(request, SESSION_COOKIE)])
-    visit = request.cookies.get(_name(request, VISIT_COOKIE)) or request.get("visit") or tokens.new_refresh()
-    request["visit"] = visit
+    visit = request.cookies.get(_name(request, VISIT_COOKIE)) or request.get(VISIT) or tokens.new_refresh()
+    request[VISIT] = visit
     return tokens.form_token(visit)
 
 
 def keep_visit(request: web.Request, response: web.StreamResponse) -> None:
-    if visit := request.get("visit"):
+    if visit := request.get(VISIT):
         _set(request, response, VISIT_COOKIE, visit)
 
 

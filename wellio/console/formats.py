@@ -37,33 +37,33 @@ def percent(share: float) -> int:
     return round(share * 100)
 
 
-def clock(time: datetime, zone: str) -> str:
-    return f"{time.astimezone(ZoneInfo(zone)):%H:%M}"
+def clock(time: datetime, zone: ZoneInfo) -> str:
+    return f"{time.astimezone(zone):%H:%M}"
 
 
 def long_day(day: date) -> str:
     return f"{day:%A}, {day.day} {day:%B %Y}"
 
 
-def short_day(time: datetime, zone: str) -> str:
-    local = time.astimezone(ZoneInfo(zone))
+def short_day(time: datetime, zone: ZoneInfo) -> str:
+    local = time.astimezone(zone)
     return f"{local:%a} {local.day} {local:%b}"
 
 
-def moment(time: datetime, zone: str, today: date) -> str:
+def moment(time: datetime, zone: ZoneInfo, today: date) -> str:
     """The time alone where it is of today, the day alone where it is not."""
-    local = time.astimezone(ZoneInfo(zone))
+    local = time.astimezone(zone)
     return f"{local:%H:%M}" if local.date() == today else f"{local.day} {local:%b}"
 
 
-def stamp(time: datetime, zone: str, today: date) -> str:
+def stamp(time: datetime, zone: ZoneInfo, today: date) -> str:
     """The time, with its day before it where that is not today."""
-    local = time.astimezone(ZoneInfo(zone))
+    local = time.astimezone(zone)
     return f"{local:%H:%M}" if local.date() == today else f"{local.day} {local:%b}, {local:%H:%M}"
 
 
-def greeting(now: datetime, zone: str) -> str:
-    hour = now.astimezone(ZoneInfo(zone)).hour
+def greeting(now: datetime, zone: ZoneInfo) -> str:
+    hour = now.astimezone(zone).hour
     return "Good morning" if hour < 12 else "Good afternoon" if hour < 18 else "Good evening"
 
 
@@ -73,12 +73,12 @@ def later(sessions: Sequence[HomeSession], summary: HomeSummary) -> list[HomeSes
     return [session for session in sessions if session.id not in shown]
 
 
-def sessions_note(summary: HomeSummary) -> str:
+def sessions_note(summary: HomeSummary, zone: ZoneInfo) -> str:
     done = sum(session.status == "completed" for session in summary.today_sessions)
     if summary.next_sessions:
         following = summary.next_sessions[0]
-        day = "" if following in summary.today_sessions else f"{short_day(following.starts_at, summary.timezone)}, "
-        ahead = f"next {day}{clock(following.starts_at, summary.timezone)}"
+        day = "" if following in summary.today_sessions else f"{short_day(following.starts_at, zone)}, "
+        ahead = f"next {day}{clock(following.starts_at, zone)}"
     else:
         ahead = "none ahead"
     return f"{done} done, {ahead}" if done else ahead

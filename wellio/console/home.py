@@ -13,7 +13,7 @@ from wellio.console.pages import render
 from wellio.db import Database
 from wellio.errors import Unauthorized
 from wellio.learning.predictions import Prediction, PredictionQuery, list_predictions
-from wellio.practice.home import home_summary
+from wellio.practice.home import home_summary, load_zone
 from wellio.services import SERVICES
 
 AT_RISK = 10
@@ -40,11 +40,13 @@ async def _home(request: web.Request, actor: Actor) -> dict[str, Any]:
     db = request.app[SERVICES].db
     staff = actor.role in STAFF
     talks = await list_talks(db, actor)
+    summary = await home_summary(db, actor)
     return {
         "actor": actor,
         "staff": staff,
         "now": datetime.now(UTC),
-        "summary": await home_summary(db, actor),
+        "summary": summary,
+        "zone": await load_zone(summary.timezone),
         "at_risk": await _at_risk(db, actor) if staff else (),
         "talks": talks,
         "thread": await open_thread(db, actor, talks, request.query.get("conversation", "")),

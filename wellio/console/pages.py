@@ -34,9 +34,9 @@ PAGE_HEADERS = {
 View = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_templates(app: web.Application) -> None:
-    environment = aiohttp_jinja2.setup(
-        app,
+def _environment() -> jinja2.Environment:
+    """With every template compiled now, not in the middle of somebody's request."""
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -47,7 +47,15 @@ def add_templates(app: web.Application) -> None:
     environment.filters.update(FILTERS)
     environment.globals.update(asset=asset, FORM_FIELD=FORM_FIELD)
     for name in environment.list_templates():
-        environment.get_template(name)  # compiled now, not in the middle of somebody's request
+        environment.get_template(name)
+    return environment
+
+
+ENVIRONMENT = _environment()
+
+
+def add_templates(app: web.Application) -> None:
+    app[aiohttp_jinja2.APP_KEY] = ENVIRONMENT
 
 
 def render(request: web.Request, name: str, context: Mapping[str, Any], *, status: int = 200) -> web.Response:
@@ -55,6 +63,11 @@ def render(request: web.Request, name: str, context: Mapping[str, Any], *, statu
     response.headers.update(PAGE_HEADERS)
     keep_visit(request, response)
     return response
+
+
+def redirect(address: str) -> web.Response:
+    """To be read there with GET, whatever was sent here."""
+    return web.Response(status=303, headers={"Location": address})
 
 
 def told_in_html(view: View) -> View:
@@ -65,6 +78,8 @@ def told_in_html(view: View) -> View:
         try:
             async with asyncio.timeout(VIEW_TIMEOUT_S):
                 return await view(request)
+        except web.HTTPSeeOther as elsewhere:
+            return redirect(str(elsewhere.location))
         except TimeoutError:
             return _failure(request, Unavailable("This took too long and was given up. Try again shortly."))
         except WellioError as error:

@@ -19,7 +19,7 @@ from wellio.console.cookies import (
     require_actor,
     start_session,
 )
-from wellio.console.pages import read_form, render
+from wellio.console.pages import read_form, redirect, render
 from wellio.errors import Conflict, Invalid, Unauthorized, WellioError
 from wellio.handlers.auth import LoginBody, device_of
 from wellio.handlers.errors import STATUS, invalid
@@ -36,7 +36,7 @@ Errors = Mapping[str, str]
 
 async def get_sign_in(request: web.Request) -> web.StreamResponse:
     if await actor_of(request) is not None:
-        raise web.HTTPSeeOther(HOME)
+        return redirect(HOME)
     return _sign_in_page(request, email="", errors={})
 
 
@@ -76,7 +76,8 @@ async def post_sign_out(request: web.Request) -> web.StreamResponse:
     form = await read_form(request)
     check_form(request, form.get(FORM_FIELD, ""), signed_in=True)
     await log_out(request.app[SERVICES].db, actor)
-    response = web.HTTPSeeOther("/sign-in", headers={"Clear-Site-Data": '"cache", "storage"'})
+    response = redirect("/sign-in")
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
     end_session(request, response)
     return response
 
@@ -99,7 +100,7 @@ async def _signed_in(request: web.Request, user: User) -> web.StreamResponse:
     if before is not None:
         await log_out(services.db, before)
     cookie = await open_console_session(services.outbox, services.tokens, user, device_of(request))
-    response = web.HTTPSeeOther(HOME)
+    response = redirect(HOME)
     start_session(request, response, cookie)
     return response
 

@@ -4,6 +4,7 @@ The day is the viewer's, in their own time zone; the months of the ledger are th
 everybody in it reads the same month.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -131,7 +132,8 @@ async def home_summary(db: Database, actor: Actor, *, now: datetime | None = Non
     practice = await get_practice(db, actor.practice_id)
     user = await get_user(db, actor.practice_id, actor.user_id)
     assert user is not None  # an actor is a user
-    calendar = calendar_at(now or datetime.now(UTC), day_zone=user.timezone, month_zone=practice.timezone)
+    day_zone, month_zone = await load_zone(user.timezone), await load_zone(practice.timezone)
+    calendar = calendar_at(now or datetime.now(UTC), day_zone=day_zone, month_zone=month_zone)
     total, today, following = await _sessions(db, actor, calendar)
     staff = actor.role in STAFF
     return HomeSummary(
@@ -147,10 +149,15 @@ async def home_summary(db: Database, actor: Actor, *, now: datetime | None = Non
     )
 
 
-def calendar_at(now: datetime, *, day_zone: str, month_zone: str) -> Calendar:
+async def load_zone(name: str) -> ZoneInfo:
+    """In a thread: the first use of a zone reads a file."""
+    return await asyncio.to_thread(ZoneInfo, name)
+
+
+def calendar_at(now: datetime, *, day_zone: ZoneInfo, month_zone: ZoneInfo) -> Calendar:
     """Boundaries are local midnights, so a day has 23 or 25 hours where the clocks change."""
-    today = now.astimezone(ZoneInfo(day_zone)).date()
-    first = now.astimezone(ZoneInfo(month_zone)).date().replace(day=1)
+    today = now.astimezone(day_zone).date()
+    first = now.astimezone(month_zone).date().replace(day=1)
     this_month = _midnight(first, month_zone)
     last_month = _midnight((first - timedelta(days=1)).replace(day=1), month_zone)
     return Calendar(
@@ -165,9 +172,9 @@ def calendar_at(now: datetime, *, day_zone: str, month_zone: str) -> Calendar:
     )
 
 
-def _midnight(day: date, zone: str) -> datetime:
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
     # In UTC: the difference of two local times of one zone ignores the clock change between them.
-    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 async def _client_figures(db: Database, actor: Actor, calendar: Calendar) -> ClientFigures:
