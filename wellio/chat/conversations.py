@@ -220,6 +220,8 @@ async def rename_conversation(
     update = None
     async with outbox.transaction() as tx:
         row = await tx.connection.fetchrow(LOCK_CONVERSATION, actor.practice_id, actor.user_id, conversation_id)
+        if row is None:
+            raise NotFound("No such conversation.")
         _check_rename(actor, row, changes, if_version)
         if changes.title is not None and changes.title != row["title"]:
             update = await _rename(tx, actor, row, changes.title)
@@ -295,9 +297,7 @@ def _direct_key(actor: Actor, new: NewConversation) -> str | None:
     return "/".join(sorted(str(user_id) for user_id in {actor.user_id, *new.member_ids}))
 
 
-def _check_rename(actor: Actor, row: Row | None, changes: ConversationChanges, if_version: int | None) -> None:
-    if row is None:
-        raise NotFound("No such conversation.")
+def _check_rename(actor: Actor, row: Row, changes: ConversationChanges, if_version: int | None) -> None:
     actor.must_be(STAFF)
     if changes.title is None and "title" in changes.model_fields_set:
         raise Invalid.field("title", "Must not be null.")

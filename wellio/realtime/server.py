@@ -1,8 +1,74 @@
-"""Socket.IO on /socket.io/."""
+"""Socket.IO on /socket.io/: who comes in, the acks they get, and how they are let go.
 
+One client's events are dealt with one after the other, in the order it sent them. Each is acked, whatever happens.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
 from aiohttp import web
+from pydantic import ValidationError
+from socketio.exceptions import ConnectionRefusedError as Refused
 
+from wellio.accounts.auth_sessions import authenticate
+from wellio.chat.history import MAX_LIMIT, list_heads
+from wellio.chat.receipts import count_unread
+from wellio.encoding import to_json
+from wellio.errors import Invalid, Malformed, TooMany, Unauthorized, Unavailable, WellioError
+from wellio.live import Push
+from wellio.realtime.bus import Bus, Listeners, users_of
+from wellio.realtime.devices import Device, Devices
+from wellio.realtime.engine import Hooks, Server, Sparingly
+from wellio.realtime.errors import INTERNAL, error_body, invalid, refusal
+from wellio.realtime.events import INCOMING, Events, seconds_left
+from wellio.realtime.fanout import Fanout, encode_event
+from wellio.realtime.heads import Heads, heads_json
+from wellio.realtime.outgoing import Encoded
+from wellio.realtime.presence import Presence
 from wellio.services import Services
+
+log = logging.getLogger(__name__)
+# The libraries tell of each packet, with its content, at level info.
+engine_log = logging.getLogger("wellio.engineio")
+engine_log.setLevel(logging.ERROR)
+engine_log.addFilter(Sparingly())
+
+PATH = "/socket.io/"
+MAX_FRAME_BYTES = 128 * 1024
+PING_INTERVAL_S, PING_TIMEOUT_S = 25, 20
+CONNECT_WITHIN_S = 5.0
+MAX_SOCKETS = 10
+LIMITS = {
+    "message_chars": 8000,
+    "frame_bytes": MAX_FRAME_BYTES,
+    "sockets": MAX_SOCKETS,
+    "sync_events": MAX_LIMIT,
+}
+WARN_BEFORE_EXPIRY_S = 60.0
+RECONNECT_MS = (200, 2000)
+# Drain: handlers and queues get this long, then sockets are closed in batches.
+SETTLE_S = 1.5
+BATCH = 100
+SERVICE_RESTART, POLICY_VIOLATION = 1012, 1008
+
+
+class OrjsonForEngine:
+    """orjson with the signatures that socketio and engineio call the standard library's json by."""
+
+    @staticmethod
+    def dumps(value: Any, **_options: Any) -> str:
+        return to_json(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes, **_options: Any) -> Any:
+        return orjson.loads(text)
 
 
 class Realtime:
@@ -10,12 +76,301 @@ class Realtime:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._devices = Devices()
+        self._fanout = Fanout(self._devices, services.metrics)
+        self._server = Server(self._hooks(), **self._options())
+        self._bus = Bus(services.redis, _namespace(services), services.metrics)
+        self._presence = Presence(
+            services.db, self._devices, self._fanout, self._bus.publish, stale=lambda: not self._bus.up
+        )
+        self._heads = Heads(services.db, self._devices, self._fanout, cut_off=lambda: not self._bus.up)
+        self._bus.listen(
+            Listeners(
+                message=self._message_from_elsewhere,
+                restored=self._heads.tell_everybody,
+                announce=self._presence.announce,
+                died=self._presence.process_died,
+            )
+        )
+        self._events = Events(services, self._presence, self._arm)
+        self._deadlines: dict[str, asyncio.TimerHandle] = {}
+        self._busy = 0
+        self._draining = False
 
     def attach(self, app: web.Application) -> None:
         """Adds the route."""
+        app.router.add_route("*", PATH, self._serve)
 
     async def start(self) -> None:
-        """Connects to the other processes."""
+        """Returns at once; the link to other processes comes up by itself."""
+        self._services.live.attach(self._push)
+        await self._bus.start()
+        await self._presence.start()
+        await self._heads.start()
 
     async def stop(self) -> None:
-        """Tells devices to reconnect elsewhere, closes their sockets, and ends."""
+        """Tells devices to reconnect elsewhere, lets handlers finish, closes the sockets, and ends."""
+        self._draining = True
+        for device in self._devices:
+            delay_ms = random.randint(*RECONNECT_MS)  # noqa: S311 - only spread
+            device.send(encode_event("server:draining", {"reconnect_in_ms": delay_ms}))
+        await self._settled()
+        connections = self._server.connections()
+        for start in range(0, len(connections), BATCH):
+            await self._close_all(connections[start : start + BATCH])
+        await self._heads.stop()
+        await self._presence.stop()
+        await self._bus.stop()
+        await self._server.stop()
+
+    def _hooks(self) -> Hooks:
+        return Hooks(
+            opened=self._opened,
+            connect=self._connect,
+            accepted=self._accepted,
+            event=self._event,
+            overflowed=self._overflowed,
+            left=self._left,
+            closed=self._closed,
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "cors_allowed_origins": self._origin_allowed,
+            "cors_credentials": False,
+            "max_http_buffer_size": MAX_FRAME_BYTES,
+            "ping_interval": PING_INTERVAL_S,
+            "ping_timeout": PING_TIMEOUT_S,
+            "http_compression": False,
+            "json": OrjsonForEngine,
+            "logger": engine_log,
+            "engineio_logger": engine_log,
+        }
+
+    # ------------------------------------------------ HTTP
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        """Raises Malformed, and Unavailable while draining: the client tries again, elsewhere."""
+        if "j" in request.query:
+            raise Malformed("JSONP is not served.")
+        if self._draining and "sid" not in request.query:
+            raise Unavailable("This process is going away; connect again.", code="DRAINING", retry_after_s=1)
+        response: web.StreamResponse = await self._server.handle_request(request)
+        if not response.prepared:
+            response.headers["Vary"] = "Origin"
+        return response
+
+    def _origin_allowed(self, origin: str, environ: dict[str, Any]) -> bool:
+        """The listed origins and our own, by the Host header alone: X-Forwarded-Host is whatever a client says."""
+        if origin in self._services.config.cors_origin:
+            return True
+        own = urlsplit(origin)
+        return own.scheme in ("http", "https") and own.netloc.lower() == environ.get("HTTP_HOST", "").lower()
+
+    # ------------------------------------------------ coming in
+
+    def _opened(self, connection: str) -> None:
+        self._set_deadline(connection)
+
+    def _set_deadline(self, connection: str) -> None:
+        """Who has opened a connection comes in soon, or is cut off."""
+        self._clear_deadline(connection)
+        loop = asyncio.get_running_loop()
+        self._deadlines[connection] = loop.call_later(CONNECT_WITHIN_S, self._cut, connection)
+
+    def _clear_deadline(self, connection: str) -> None:
+        if timer := self._deadlines.pop(connection, None):
+            timer.cancel()
+
+    def _cut(self, connection: str) -> None:
+        self._server.spawn(self._server.drop(connection))
+
+    async def _connect(self, connection: str, auth: Any) -> None:
+        """Raises Refused, which the client gets as connect_error with `data.code`."""
+        try:
+            await self._let_in(connection, auth)
+        except Unavailable as error:
+            if error.code == "DRAINING":
+                raise _refused(error) from None
+            # A refused client does not try again by itself; one that lost its connection does.
+            self._abort(connection)
+            raise _refused(error) from None
+        except WellioError as error:
+            raise _refused(error) from None
+        except Exception:
+            log.exception("connect failed")
+            raise Refused("Internal error. It was logged.", {"code": "INTERNAL"}) from None
+
+    async def _let_in(self, connection: str, auth: Any) -> None:
+        if self._draining:
+            raise Unavailable("This process is going away; connect again.", code="DRAINING", retry_after_s=1)
+        token = auth.get("token") if isinstance(auth, dict) else None
+        if not isinstance(token, str):
+            raise Unauthorized("Connect with auth: {token}.")
+        claims = self._services.tokens.verify_access(token)
+        actor = await authenticate(self._services.db, claims)
+        if self._devices.count_of(actor.user_id) >= MAX_SOCKETS:
+            raise TooMany("Too many devices are connected.", code="TOO_MANY_CONNECTIONS", retry_after_s=30)
+        outgoing = self._server.outgoing(connection)
+        if outgoing is None:
+            raise Unavailable("The connection is closed.")
+        device = Device(connection, actor, claims.expires_at, outgoing)
+        # From here on it is pushed to, so nothing falls between the heads it reads and its first push.
+        self._devices.add(device)
+        try:
+            device.ready = encode_event("session:ready", await self._ready(device))
+        except BaseException:
+            self._devices.remove(connection)
+            raise
+
+    async def _ready(self, device: Device) -> dict[str, Any]:
+        actor, db = device.actor, self._services.db
+        heads = await list_heads(db, [(actor.practice_id, actor.user_id)])
+        return {
+            "user_id": actor.user_id,
+            "server_time": datetime.now(UTC),
+            "token_expires_at": device.token_expires_at,
+            "heads": heads_json(heads[actor.user_id]),
+            "unread": (await count_unread(db, actor)).unread,
+            "presence": await self._presence.list_online(actor),
+            "limits": LIMITS,
+        }
+
+    def _accepted(self, connection: str) -> None:
+        self._clear_deadline(connection)
+        device = self._devices.get(connection)
+        if device is not None:
+            device.release()
+            self._arm(device)
+            self._presence.joined(device.actor)
+            self._services.metrics.sockets.inc()
+
+    def _arm(self, device: Device) -> None:
+        """Sets when a device is told that its token expires, and when it is closed."""
+        device.cancel_timers()
+        loop = asyncio.get_running_loop()
+        left_s = max(1.0, seconds_left(device))
+        data = {"token_expires_at": device.token_expires_at}
+        warning = encode_event("auth:expiring", data)
+        device.timers = [
+            loop.call_later(max(0.0, left_s - WARN_BEFORE_EXPIRY_S), device.send, warning),
+            loop.call_later(left_s, self._close, device.connection, POLICY_VIOLATION),
+        ]
+
+    # ------------------------------------------------ events
+
+    async def _event(self, connection: str, text: str) -> bytes:
+        """Gives the ack, always."""
+        self._busy += 1
+        name = "unknown"
+        try:
+            name, payload = _parsed(text)
+            answer = {"ok": True, **await self._handled(connection, name, payload)}
+        except WellioError as error:
+            answer = refusal(error)
+        except Exception:
+            log.exception("event failed", extra={"event": name})
+            answer = INTERNAL
+        finally:
+            self._busy -= 1
+        outcome = "ok" if answer["ok"] else answer["error"]["code"]
+        self._services.metrics.socket_events.labels(name if name in INCOMING else "unknown", outcome).inc()
+        return to_json(answer)
+
+    async def _handled(self, connection: str, name: str, payload: Any) -> dict[str, Any]:
+        device = self._devices.get(connection)
+        if device is None:
+            raise Unauthorized("Connect first.", code="NOT_CONNECTED")
+        incoming = INCOMING.get(name)
+        if incoming is None:
+            raise Malformed("There is no such event.", code="UNKNOWN_EVENT")
+        try:
+            body = incoming.payload.model_validate(payload)
+        except ValidationError as error:
+            raise invalid(error) from None
+        return dict(await incoming.handle(self._events, device, body))
+
+    # ------------------------------------------------ pushing
+
+    def _push(self, push: Push) -> None:
+        """Live's listener: the devices here at once, those elsewhere by the bus."""
+        try:
+            packet = self._fanout.push(push)
+            self._bus.publish_push(push, packet)
+        except Exception:
+            log.exception("push failed", extra={"event": push.event})
+
+    def _message_from_elsewhere(self, process: str, kind: str, header: dict[str, Any], packet: bytes) -> None:
+        if kind == "push":
+            self._fanout.deliver(
+                users_of(header), Encoded(packet), event=header["event"], ephemeral=header["ephemeral"]
+            )
+        elif kind == "presence":
+            self._presence.take(process, header)
+
+    # ------------------------------------------------ letting go
+
+    def _overflowed(self, connection: str) -> None:
+        """Its client reads too slowly: cut off, it reconnects and catches up."""
+        self._services.metrics.dropped.labels("slow reader").inc()
+        self._abort(connection)
+
+    def _abort(self, connection: str) -> None:
+        outgoing = self._server.outgoing(connection)
+        if outgoing is not None:
+            outgoing.abort()
+        self._cut(connection)
+
+    def _left(self, connection: str) -> None:
+        device = self._devices.remove(connection)
+        if device is not None and device.held is None:
+            self._presence.left(device.actor)
+            self._services.metrics.sockets.dec()
+        self._set_deadline(connection)
+
+    def _closed(self, connection: str) -> None:
+        self._left(connection)
+        self._clear_deadline(connection)
+
+    def _close(self, connection: str, code: int) -> None:
+        self._server.spawn(self._close_all([connection], code))
+
+    async def _close_all(self, connections: Iterable[str], code: int = SERVICE_RESTART) -> None:
+        """Closes WebSockets with `code`, so that clients reconnect at once; ends polling."""
+        queues = [self._server.outgoing(connection) for connection in connections]
+        await asyncio.gather(*(queue.close(code) for queue in queues if queue is not None))
+        await asyncio.gather(*(self._server.drop(connection) for connection in connections))
+
+    async def _settled(self) -> None:
+        """Handlers have acked and queues are empty, or it took too long."""
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline:
+            if not self._busy and all(device.outgoing.idle for device in self._devices):
+                return
+            await asyncio.sleep(0.01)
+
+
+def _parsed(text: str) -> tuple[str, Any]:
+    """An event's name and its payload. Raises Malformed and Invalid."""
+    try:
+        arguments = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise Malformed("The event is not valid JSON.", code="MALFORMED_JSON") from None
+    name = arguments[0] if arguments else None
+    if not isinstance(name, str):
+        raise Malformed("An event has a name.")
+    if len(arguments) != 2:
+        raise Invalid("Send one object with the event.")
+    return name, arguments[1]
+
+
+def _refused(error: WellioError) -> Refused:
+    body = error_body(error)
+    if isinstance(error, Unauthorized) and error.code != "TOKEN_EXPIRED":
+        body["code"] = "UNAUTHORIZED"
+    return Refused(error.message, {name: value for name, value in body.items() if name != "message"})
+
+
+def _namespace(services: Services) -> str:
+    """Apart from other installations on the same Redis: the name of the database."""
+    return urlsplit(services.config.database_url or "").path.strip("/") or "wellio"

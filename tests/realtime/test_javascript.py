@@ -1,0 +1,100 @@
+"""The official JavaScript client with its default options: polling first, then an upgrade to WebSocket."""
+
+from uuid import UUID
+
+from tests.api import Api
+from tests.factories import House
+from tests.realtime.conftest import message
+from tests.realtime.javascript import JavaScript, needs_node
+from tests.waiting import eventually
+from wellio.chat.history import get_message
+
+pytestmark = needs_node
+
+
+async def test_two_people_chat(api: Api, house: House, direct: UUID, js: JavaScript) -> None:
+    ready = await js.connected("coach", api.token(house.coach))
+    assert ready["user_id"] == str(house.coach.user_id)
+    assert ready["heads"] == {str(direct): 0}
+    await js.connected("client", api.token(house.client))
+    sent = await js.call("coach", "message:send", message(direct, "Hi „Klara“"))
+    assert (sent["ok"], sent["duplicate"], sent["data"]["seq"]) == (True, False, 1)
+    for person in ("coach", "client"):
+        await eventually(lambda person=person: js.events(person, "message:new"))
+        assert js.events(person, "message:new") == [sent["data"]]
+    answered = await js.call("client", "message:send", message(direct, reply_to=sent["data"]["id"]))
+    assert answered["data"]["reply_to"] == sent["data"]["id"]
+    assert (await get_message(api.db, house.coach, UUID(answered["data"]["id"]))).seq == 2
+
+
+async def test_pipelined_messages_are_acked_and_stored_in_order(
+    api: Api, house: House, direct: UUID, js: JavaScript
+) -> None:
+    await js.connected("client", api.token(house.client))
+    await js.connected("coach", api.token(house.coach))
+    bodies = [str(n) for n in range(50)]
+    js.command("burst", client="coach", event="message:send", items=[message(direct, b) for b in bodies], ack="m")
+    await eventually(lambda: js.acks("coach", "m49"))
+    assert [js.acks("coach", f"m{n}")[0]["data"]["seq"] for n in range(50)] == list(range(1, 51))
+    await eventually(lambda: len(js.events("client", "message:new")) == 50)
+    assert [m["body"] for m in js.events("client", "message:new")] == bodies
+
+
+async def test_clients_that_upgrade_under_traffic_miss_nothing_and_get_nothing_twice(
+    api: Api, house: House, direct: UUID, js: JavaScript
+) -> None:
+    """The stock client connects by polling, and goes over to WebSocket while messages come in."""
+    await js.connected("coach", api.token(house.coach), transports=["websocket"])
+    names = [f"client{n}" for n in range(8)]
+    sent = 0
+    for name in names:
+        js.connect(name, api.token(house.client))
+        for _ in range(15):
+            sent += 1
+            assert (await js.call("coach", "message:send", message(direct, str(sent))))["data"]["seq"] == sent
+    for name in names:
+        await eventually(lambda name=name: js.told(name, "upgrade"))
+    last = sent + 1
+    await js.call("coach", "message:send", message(direct, "last"))
+    for name in names:
+        seqs = await eventually(lambda name=name: (s := js.seqs(name, direct))[-1:] == [last] and s)
+        head = js.events(name, "session:ready")[0]["heads"][str(direct)]
+        assert [seq for seq in seqs if seq > head] == list(range(head + 1, last + 1)), name
+        assert len(seqs) == len(set(seqs)), name
+
+
+async def test_client_that_was_away_catches_up_by_sync(api: Api, house: House, direct: UUID, js: JavaScript) -> None:
+    await js.connected("coach", api.token(house.coach))
+    await js.connected("client", api.token(house.client))
+    await js.call("coach", "message:send", message(direct, "1"))
+    await eventually(lambda: js.seqs("client", direct) == [1])
+    js.command("disconnect", client="client")
+    for n in range(2, 6):
+        await js.call("coach", "message:send", message(direct, str(n)))
+    js.command("connect_again", client="client")
+    ready = (await eventually(lambda: js.events("client", "session:ready")[1:]))[0]
+    assert (ready["heads"], ready["unread"]) == ({str(direct): 5}, 5)
+    answer = await js.call("client", "chat:sync", {"cursors": {str(direct): 1}})
+    (synced,) = answer["conversations"]
+    assert [(e["type"], e["seq"], e["body"]) for e in synced["events"]] == [
+        ("message:new", n, str(n)) for n in range(2, 6)
+    ]
+    read = await js.call("client", "message:read", {"conversation_id": str(direct), "seq": 5})
+    assert (read["last_read_seq"], read["unread"]) == (5, 0)
+
+
+async def test_refusal_of_a_bad_token_has_a_code(api: Api, js: JavaScript) -> None:
+    js.connect("nobody", "not a token")
+    (refusal,) = await eventually(lambda: js.told("nobody", "connect_error"))
+    assert refusal["data"]["code"] == "UNAUTHORIZED"
+    assert not js.told("nobody", "connect")
+
+
+async def test_client_whose_link_breaks_reconnects_by_itself(
+    api: Api, house: House, direct: UUID, js: JavaScript
+) -> None:
+    await js.connected("client", api.token(house.client))
+    await eventually(lambda: js.told("client", "upgrade"))
+    js.command("cut", client="client")
+    await eventually(lambda: len(js.events("client", "session:ready")) == 2)
+    assert (await js.call("client", "message:send", message(direct)))["ok"]

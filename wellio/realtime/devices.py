@@ -1,0 +1,93 @@
+"""The devices that are connected to this process: whose they are, and how to reach them."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from wellio.accounts.actors import Actor
+from wellio.realtime.outgoing import Encoded, Outgoing
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """One connection of a signed-in user. `expires_at`: of its token, Unix seconds.
+
+    `ready` is the first thing it gets, when the client knows that it is connected; `held` is what came in before.
+    """
+
+    connection: str
+    actor: Actor
+    expires_at: int
+    outgoing: Outgoing
+    ready: Encoded | None = None
+    held: list[Encoded] | None = field(default_factory=list)
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+    def send(self, packet: Encoded) -> None:
+        if self.held is not None:
+            self.held.append(packet)
+        else:
+            self.outgoing.put_nowait(packet)
+
+    def release(self) -> None:
+        """Sends session:ready, and then what came in meanwhile."""
+        packets, self.held = self.held or [], None
+        if self.ready is not None:
+            packets.insert(0, self.ready)
+            self.ready = None
+        for packet in packets:
+            self.outgoing.put_nowait(packet)
+
+    @property
+    def token_expires_at(self) -> datetime:
+        return datetime.fromtimestamp(self.expires_at, UTC)
+
+    def cancel_timers(self) -> None:
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+
+class Devices:
+    """By connection and by user; both are looked up, never scanned."""
+
+    def __init__(self) -> None:
+        self._by_connection: dict[str, Device] = {}
+        self._by_user: dict[UUID, dict[str, Device]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_connection)
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(list(self._by_connection.values()))
+
+    def add(self, device: Device) -> None:
+        self._by_connection[device.connection] = device
+        self._by_user.setdefault(device.actor.user_id, {})[device.connection] = device
+
+    def remove(self, connection: str) -> Device | None:
+        device = self._by_connection.pop(connection, None)
+        if device is not None:
+            device.cancel_timers()
+            others = self._by_user[device.actor.user_id]
+            del others[connection]
+            if not others:
+                del self._by_user[device.actor.user_id]
+        return device
+
+    def get(self, connection: str) -> Device | None:
+        return self._by_connection.get(connection)
+
+    def of(self, user_ids: Iterable[UUID]) -> Iterator[Device]:
+        for user_id in user_ids:
+            if user_id in self._by_user:
+                yield from self._by_user[user_id].values()
+
+    def count_of(self, user_id: UUID) -> int:
+        return len(self._by_user.get(user_id, ()))
+
+    def people(self) -> list[tuple[UUID, UUID]]:
+        """(practice_id, user_id) of everybody who is connected here."""
+        return [(next(iter(devices.values())).actor.practice_id, user_id) for user_id, devices in self._by_user.items()]

@@ -1,0 +1,211 @@
+"""What is on its way to one connection: encoded packets, in order, bounded, and written without a task each.
+
+Leans on private parts of engineio 4.15 (`AsyncSocket.upgraded`, `upgrading`, and how it uses its queue) and of
+aiohttp 3.14 (`WebSocketResponse._writer`), as `engine.py` does on the rest.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+from engineio.packet import MESSAGE, NOOP, Packet
+
+MAX_QUEUED_PACKETS = 512
+MAX_QUEUED_BYTES = 1024 * 1024
+# What one polling answer may hold; engine.io's own clients refuse more.
+PACKETS_PER_POLL = 16
+CLOSE_TIMEOUT_S = 2.0
+TEXT_FRAME = 0x81
+
+
+class Encoded(Packet):  # type: ignore[misc]
+    """A packet that is encoded once, whoever gets it and by whatever transport."""
+
+    def __init__(self, payload: bytes) -> None:
+        super().__init__(MESSAGE)
+        self.payload = payload
+        self._text: str | None = None
+        self._frame: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.payload)
+
+    @property
+    def frame(self) -> bytes:
+        """As one unmasked WebSocket text frame (RFC 6455, 5.2)."""
+        if self._frame is None:
+            self._frame = frame_of(self.payload)
+        return self._frame
+
+    def encode(self, b64: bool = False) -> str:  # noqa: FBT001, FBT002 - engineio's signature
+        if self._text is None:
+            self._text = self.payload.decode()
+        return self._text
+
+
+def frame_of(payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return bytes((TEXT_FRAME, size)) + payload
+    if size < 65536:
+        return bytes((TEXT_FRAME, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((TEXT_FRAME, 127)) + size.to_bytes(8, "big") + payload
+
+
+class Outgoing:
+    """The packets on their way to one connection, in order and bounded: what engineio takes for its queue.
+
+    While the WebSocket can take more, a packet is written at once. Otherwise (polling, an upgrade under way,
+    a slow reader) it waits here for engineio's writer or the next poll. A connection that lets too much pile up is
+    aborted: its client reconnects and catches up.
+    """
+
+    def __init__(self) -> None:
+        self._packets: deque[Packet | None] = deque()
+        self._polls: deque[asyncio.Future[None]] = deque()
+        self._writer: asyncio.Future[None] | None = None  # engineio's writer, while it has nothing to write
+        self._handed = 0
+        self._bytes = 0
+        self._socket: Any = None  # engineio.AsyncSocket
+        self._websocket: web.WebSocketResponse | None = None
+        self._transport: asyncio.Transport | None = None
+        self.aborted = False
+        self.on_overflow: Callable[[], None] = lambda: None
+
+    def belongs_to(self, socket: Any) -> None:
+        self._socket = socket
+
+    def attach(self, websocket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+        """The connection has a WebSocket now; it may still be probing it before it leaves polling."""
+        self._websocket, self._transport = websocket, transport
+
+    # ------------------------------------------------ what engineio calls
+
+    def qsize(self) -> int:
+        return len(self._packets)
+
+    def empty(self) -> bool:
+        return not self._packets
+
+    async def put(self, packet: Packet | None) -> None:
+        self.put_nowait(packet)
+
+    def put_nowait(self, packet: Packet | None) -> None:
+        """None ends the writer. What comes after an abort goes nowhere."""
+        if packet is not None:
+            if self.aborted or self._written(packet):
+                return
+            if len(self._packets) >= MAX_QUEUED_PACKETS or self._bytes + _size(packet) > MAX_QUEUED_BYTES:
+                self.on_overflow()
+                return
+            self._bytes += _size(packet)
+        self._packets.append(packet)
+        self._wake()
+
+    async def get(self) -> Packet | None:
+        while not self._packets:
+            reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            polled = not self._upgraded
+            if polled:
+                self._polls.append(reader)
+            else:
+                self._writer = reader
+                self._release_polls()
+            try:
+                await reader
+            finally:
+                self._forget(reader)
+            if polled and self._upgraded:
+                self._handed = PACKETS_PER_POLL
+                return Packet(NOOP)
+        self._handed = 0
+        return self.get_nowait()
+
+    def get_nowait(self) -> Packet | None:
+        if not self._packets or self._handed >= PACKETS_PER_POLL:
+            raise asyncio.QueueEmpty
+        self._handed += 1
+        packet = self._packets.popleft()
+        if packet is not None:
+            self._bytes -= _size(packet)
+        return packet
+
+    def task_done(self) -> None:
+        """Nobody waits for the queue to be worked off."""
+
+    async def join(self) -> None:
+        """Returns at once: a polite close would wait for ever on a reader that has stopped."""
+
+    # ------------------------------------------------ what Wellio calls
+
+    @property
+    def idle(self) -> bool:
+        """Everything was handed to the operating system's socket, or to polls."""
+        return not self._packets and (not self._upgraded or self._writer is not None)
+
+    def abort(self) -> None:
+        """Cuts the connection off, without a word to the client and without waiting for it."""
+        self.aborted = True
+        self._packets.clear()
+        self._bytes = 0
+        self.put_nowait(None)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def close(self, code: int) -> None:
+        """Closes the WebSocket with `code`; aborts when the client does not answer in time."""
+        if self._websocket is None:
+            return
+        with suppress(Exception):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._websocket.close(code=code)
+        self.abort()
+
+    @property
+    def _upgraded(self) -> bool:
+        socket = self._socket
+        return socket is not None and socket.upgraded and not socket.upgrading
+
+    def _written(self, packet: Packet) -> bool:
+        """Writes to the WebSocket when nothing is before this packet and it takes more (aiohttp 3.14)."""
+        if self._packets or self._writer is None or self._writer.done():
+            return False
+        writer = self._websocket._writer if self._websocket is not None else None
+        if writer is None or writer._closing or writer.transport.is_closing() or writer.protocol._paused:
+            return False
+        frame = packet.frame if isinstance(packet, Encoded) else frame_of(packet.encode().encode())
+        writer.transport.write(frame)
+        writer._output_size += len(frame)
+        return True
+
+    def _wake(self) -> None:
+        if self._upgraded:
+            if self._writer is not None and not self._writer.done():
+                self._writer.set_result(None)
+            return
+        for reader in self._polls:
+            if not reader.done():
+                reader.set_result(None)
+                return
+
+    def _release_polls(self) -> None:
+        """A poll that was left behind by an upgrade ends empty: it would take packets with it, or time out."""
+        for reader in self._polls:
+            if not reader.done():
+                reader.set_result(None)
+
+    def _forget(self, reader: "asyncio.Future[None]") -> None:
+        if reader is self._writer:
+            self._writer = None
+        elif reader in self._polls:
+            self._polls.remove(reader)
+            if reader.cancelled() or self._packets:  # a poll that gave up passes its turn on
+                self._wake()
+
+
+def _size(packet: Packet) -> int:
+    return packet.size if isinstance(packet, Encoded) else len(packet.encode())
