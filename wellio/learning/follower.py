@@ -9,11 +9,11 @@ happens now are stored and told at once; those of a past being replayed are gath
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from itertools import islice
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from wellio.consumers import GATHER_S, GET_CURSOR, POLL_S, Superseded, age_s, is_history, next_retry, publish
@@ -104,7 +104,7 @@ class Follower:
         log.info("The learner goes on after %d events", place.events)
         try:
             while True:
-                if not await _patiently(self.step):
+                if not await _patiently(lambda: _to_its_end(self.step())):
                     await self._outbox.wait(POLL_S)
                     await asyncio.sleep(GATHER_S)
         except asyncio.CancelledError:
@@ -141,21 +141,14 @@ class Follower:
 
     async def _learn(self, event: Event) -> None:
         item = input_of(event)
-        steps = iter(()) if item is None else self._learner.apply(item)
-        try:
-            for _ in steps:
+        if item is not None:
+            for _ in self._learner.apply(item):
                 await self._breathe()
-        except asyncio.CancelledError:
-            # To its end all the same: half an event can't be saved.
-            for _ in steps:
-                pass
-            self._took(event, item)
-            raise
-        self._took(event, item)
+            self._note(event, item)
+        self.place = replace(self.place, cursor=event.cursor, events=self.place.events + 1)
         await self._breathe()
 
-    def _took(self, event: Event, item: Input | None) -> None:
-        self.place = replace(self.place, cursor=event.cursor, events=self.place.events + 1)
+    def _note(self, event: Event, item: Input) -> None:
         if is_history(event):
             self._present.discard(event.practice_id)
         else:
@@ -255,6 +248,16 @@ async def get_place(db: Database) -> Cursor:
     """How far whoever leads has learnt, as it tells several times a second."""
     row = await db.fetchrow(GET_CURSOR, NAME)
     return Cursor(row["xid"], row["position"]) if row else Cursor()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """When cancelled, waits for the end of `work` all the same: half a step can neither be saved nor gone on from."""
+    task = asyncio.create_task(work, name="learner step")
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def _patiently(work: Callable[[], Awaitable[T]]) -> T:

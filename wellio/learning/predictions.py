@@ -8,6 +8,7 @@ from uuid import UUID
 
 from wellio.accounts.actors import STAFF, Actor
 from wellio.db import Connection, Database, Row
+from wellio.encoding import to_json
 from wellio.errors import NotFound
 from wellio.learning import answers
 from wellio.learning.answers import Band, Status
@@ -19,10 +20,10 @@ WEIGHT_DIGITS = 4
 # Returns what has changed for those that somebody is to hear of; `was` is the band shown before, if one was sure.
 UPSERT_PREDICTIONS = """
 with new as (
-    select t.practice_id, t.client_id, t.probability, t.band, t.reasons, t.status, t.horizon_days,
+    select t.practice_id, t.client_id, t.probability, t.band, t.reasons::jsonb as reasons, t.status, t.horizon_days,
            to_timestamp(t.as_of) as as_of, t.last_event_id, t.told,
            c.first_name || ' ' || c.last_name as client_name, c.coach_id
-    from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::text[], $5::jsonb[], $6::text[], $7::integer[],
+    from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::text[], $5::text[], $6::text[], $7::integer[],
                 $8::double precision[], $9::uuid[], $10::boolean[])
          t (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, last_event_id, told)
     join clients c on c.practice_id = t.practice_id and c.id = t.client_id
@@ -170,7 +171,7 @@ async def upsert_predictions(connection: Connection, moved: Sequence[Moved], tol
         [p.client for p in predictions],
         [p.probability for p in predictions],
         [p.band for p in predictions],
-        [[_stored(r) for r in p.reasons] for p in predictions],
+        [to_json([_stored(r) for r in p.reasons]).decode() for p in predictions],
         [p.status for p in predictions],
         [round(p.horizon_days) for p in predictions],
         [p.as_of for p in predictions],
