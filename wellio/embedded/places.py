@@ -126,11 +126,9 @@ def _servers_dir(data_dir: Path, account: Account | None) -> Path:
     elsewhere = SHARED_DIR / f"{data_dir.parent.name}-{_short_hash(data_dir)}"
     if elsewhere.is_dir() or reachable(data_dir):
         return elsewhere if elsewhere.is_dir() else data_dir
-    if any(data_dir.glob("pg[0-9]*")):
-        raise EmbeddedError(
-            f"The user '{account.name}', who runs PostgreSQL, can no longer reach its data in {data_dir}: "
-            "let others pass through that folder and those above it (chmod o+x), or set WELLIO_DATA_DIR."
-        )
+    for cluster in data_dir.glob("pg[0-9]*"):
+        owner = cluster.stat().st_uid
+        raise _out_of_reach(data_dir, account) if owner == account.uid else _taken(cluster, owner, account)
     elsewhere.mkdir(parents=True)
     SHARED_DIR.chmod(0o755)
     elsewhere.chmod(0o711)
@@ -145,6 +143,13 @@ def _socket_dir(data_dir: Path, account: Account | None) -> Path:
         if fits and (account is None or reachable(folder)):
             return private_dir(folder / name, account)
     raise EmbeddedError("No folder for temporary files is short and open enough for sockets: set TMPDIR=/tmp.")
+
+
+def _out_of_reach(data_dir: Path, account: Account) -> EmbeddedError:
+    return EmbeddedError(
+        f"The user '{account.name}', who runs PostgreSQL, can no longer reach its data in {data_dir}: "
+        "let others pass through that folder and those above it (chmod o+x), or set WELLIO_DATA_DIR."
+    )
 
 
 def _taken(path: Path, owner: int, account: Account | None) -> EmbeddedError:
