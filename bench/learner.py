@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -122,37 +123,51 @@ def _recency_model(outcomes: list[Outcome], horizon: float) -> list[float]:
     return found
 
 
-def repeated(facts: list[Fact], total: int) -> Iterator[Fact]:
-    """The file again and again, later each time and with other clients."""
+def turn_of(facts: list[Fact], turn: int) -> Iterator[Fact]:
+    """The file's `turn`th repetition: later, and with other clients."""
     span = facts[-1].t - facts[0].t + DAY
-    for turn in range(-(-total // len(facts))):
-        mask = int.from_bytes(hashlib.blake2b(str(turn).encode(), digest_size=16).digest()) if turn else 0
-        for fact in facts[: total - turn * len(facts)]:
-            yield replace(fact, client=UUID(int=fact.client.int ^ mask), t=fact.t + turn * span)
+    mask = int.from_bytes(hashlib.blake2b(str(turn).encode(), digest_size=16).digest()) if turn else 0
+    for fact in facts:
+        yield replace(fact, client=UUID(int=fact.client.int ^ mask), t=fact.t + turn * span)
 
 
-def flatness(make: Any, facts: list[Fact], total: int) -> dict[str, float]:
-    """CPU µs per event over the last turn of the file before each mark."""
-    learner, marks = make(), [m for m in (10_000, 30_000, 100_000, 200_000, 300_000, 1_000_000) if m <= total]
-    many = list(repeated(facts, total))
-    gc.freeze()
-    found = {}
-    seconds = run_quietly(learner, many)
-    width = len(facts) // 1000  # a whole turn of the file, so that the same seasons are compared
-    for mark in marks:
-        some = seconds[max(0, mark // 1000 - width) : mark // 1000]
-        found[str(mark)] = round(statistics.fmean(some) * 1000, 1)
+def flatness(learner: Learner, facts: list[Fact], total: int) -> dict[str, float]:
+    """Cost of an event after so many, as a ratio to its cost after the file once.
+
+    Measured side by side on the same events, for a machine's speed changes more in a minute than the learner's does.
+    """
+    learner.apply_all(facts)
+    start, turns = settled(learner), max(2, round(total / len(facts)))
+    found = {str(len(facts)): 1.0}
+    for turn in range(1, turns):
+        if turn in (turns // 4, turns // 2, turns - 1):
+            ratio = compare(
+                Learner.load(start), turn_of(facts, 1), Learner.load(settled(learner)), turn_of(facts, turn)
+            )
+            found[str(turn * len(facts))] = round(ratio, 3)
+        learner.apply_all(turn_of(facts, turn))
     return found
 
 
-def run_quietly(learner: Learner, facts: list[Fact]) -> list[float]:
-    seconds = []
-    for start in range(0, len(facts), 1000):
-        before = time.process_time()
-        for fact in facts[start : start + 1000]:
-            step(learner, fact)
-        seconds.append(time.process_time() - before)
-    return seconds
+def settled(learner: Learner) -> bytes:
+    learner.drain_changed()
+    learner.drain_outcomes()
+    return learner.dump()
+
+
+def compare(young: Learner, facts: Iterator[Fact], old: Learner, later_facts: Iterator[Fact]) -> float:
+    ratios = []
+    while some := list(islice(facts, 500)):
+        seconds = [time_of(young, some), time_of(old, list(islice(later_facts, 500)))]
+        ratios.append(seconds[1] / seconds[0])
+    return statistics.median(ratios)
+
+
+def time_of(learner: Learner, facts: list[Fact]) -> float:
+    before = time.process_time()
+    for fact in facts:
+        step(learner, fact)
+    return time.process_time() - before
 
 
 def check_restore(make: Any, facts: list[Fact], cuts: int) -> dict[str, Any]:
@@ -197,7 +212,7 @@ def main() -> None:
         **quality(outcomes, facts, args.horizon, args.warmup or 2 * args.horizon + 28),
     }
     if args.scale:
-        result["us_per_event_up_to"] = flatness(make, facts, args.scale)
+        result["cost_ratio_after_events"] = flatness(make(), facts, args.scale)
     if args.check_restore:
         result["restore"] = check_restore(make, facts, args.check_restore)
     print(json.dumps(result, indent=1))

@@ -175,13 +175,15 @@ class Learner:
         practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown), x)
 
     def _ask_weekly(self, practice: Practice, monday: float) -> Iterator[None]:
-        order = practice.shuffled()
-        for start in range(0, len(order), ASK_CHUNK):
-            rows = order[start : start + ASK_CHUNK]
-            last, ended, actives = practice.state[rows[:, None], (LAST, ENDED, ACTIVES)].T
-            rows = rows[(actives > 0.0) & (last > ended) & (monday - last <= practice.at_risk)]
-            if len(rows):
-                self._ask_many(practice, rows, monday)
+        """In the order of the clients' hashes, by equal slices of their range: no sort of them all at once."""
+        rows = practice.at_risk_rows(monday)
+        order = practice.state[rows, ORDER]
+        slices = len(rows) // ASK_CHUNK + 1
+        for i in range(slices):
+            some = np.flatnonzero((order >= i / slices) & (order < (i + 1) / slices))
+            some = some[np.argsort(order[some])]
+            if len(some):
+                self._ask_many(practice, rows[some], monday)
             yield
 
     def _ask_many(self, practice: Practice, rows: NDArray[np.int64], monday: float) -> None:
@@ -232,7 +234,7 @@ class Learner:
         matrix = practice.state[rows]
         states = matrix.tolist()
         known = [i for i, s in enumerate(states) if s[ACTIVES] >= MIN_ACTIVES] if self.labels >= MIN_LABELS else []
-        explained = self._explain(practice, matrix, known) if known else {}
+        explained = self._explain(practice, matrix, [states[i] for i in known], known) if known else {}
         now, horizon = practice.clock, practice.horizon / DAY
         predictions = []
         for i, row in enumerate(rows):
@@ -244,16 +246,16 @@ class Learner:
         return predictions
 
     def _explain(
-        self, practice: Practice, matrix: Floats, known: list[int]
+        self, practice: Practice, matrix: Floats, states: list[list[float]], known: list[int]
     ) -> dict[int, tuple[float, tuple[Reason, ...]]]:
-        """Probability and reasons of the rows `known` of a matrix of states."""
-        states = matrix if len(known) == len(matrix) else matrix[known]
-        x = features(states, practice.clock, self._norms(practice), practice.horizon / DAY)
+        """Probability and reasons of the rows `known` of a matrix of states; `states`: the same rows as lists."""
+        some = matrix if len(known) == len(matrix) else matrix[known]
+        x = features(some, practice.clock, self._norms(practice), practice.horizon / DAY)
         z = self.model.standardise(x)
         weights = sum_groups(z * self.model.weights[:-1])
         logits = weights.sum(axis=1) + (self.model.weights[-1] + practice.intercept.value)
         probabilities = sigmoids(logits).tolist()
-        each = zip(known, probabilities, weights.tolist(), states.tolist(), x.tolist(), z.tolist(), strict=True)
+        each = zip(known, probabilities, weights.tolist(), states, x.tolist(), z.tolist(), strict=True)
         return {i: (probability, reasons_of(*parts)) for i, probability, *parts in each}
 
 

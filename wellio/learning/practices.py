@@ -6,7 +6,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from wellio.learning.clients import DAY, ORDER, WIDTH, new_row
+from wellio.learning.clients import ACTIVES, DAY, ENDED, LAST, WIDTH, new_row
 from wellio.learning.features import Floats, Norms
 from wellio.learning.inputs import CLIENT_CREATED, Fact, Tick
 from wellio.learning.model import Intercept
@@ -63,7 +63,6 @@ class Practice:
         self.client_ids = bytearray()  # the same, 16 bytes each
         self.rows: dict[int, int] = {}  # by UUID.int: hashing a UUID costs five times as much
         self.state: Floats = np.zeros((8, WIDTH))
-        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def start(self, t: float) -> None:
         self.clock = self.last_fact = t
@@ -116,11 +115,10 @@ class Practice:
         if len(clients):
             self.state = state.copy()
 
-    def shuffled(self) -> NDArray[np.int64]:
-        """All rows in the order of a hash of their client's id, from which no label can be told."""
-        if len(self._order) != len(self.clients):
-            self._order = np.argsort(self.state[: len(self.clients), ORDER])
-        return self._order
+    def at_risk_rows(self, now: float) -> NDArray[np.int64]:
+        """Clients to be asked about weekly: seen at all, not ended since, last active at most `at_risk` ago."""
+        last, ended, actives = self.state[: len(self.clients), (LAST, ENDED, ACTIVES)].T
+        return np.flatnonzero((actives > 0.0) & (last > ended) & (now - last <= self.at_risk))
 
     def set_horizon(self, days: float, at_risk_days: float | None) -> None:
         """Absurd settings leave what was."""
