@@ -33,8 +33,9 @@ def change(revenue: Revenue) -> str:
     return f"{MINUS if percent < 0 else '+'}{abs(percent)}\N{NO-BREAK SPACE}%"
 
 
-def percent(share: float) -> int:
-    return round(share * 100)
+def percent(probability: float) -> int:
+    """In whole percent, and neither 0 nor 100: nobody is that sure."""
+    return min(99, max(1, round(probability * 100)))
 
 
 def clock(time: datetime, zone: ZoneInfo) -> str:

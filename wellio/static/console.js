@@ -76,6 +76,8 @@ function showChanges(before) {
 
 const seqs = new Map(); // conversation → the last number of its log that this page shows
 const pending = new Map(); // client_message_id → what was written and is not yet known to be stored
+const drafts = new Map(); // conversation → what stands in its reply box
+const elsewhere = new Map(); // conversations further down than the list goes → their last number
 let catching = false;
 let catchAgain = false;
 let reading = false; // the open thread is being looked at, not only shown
@@ -84,15 +86,16 @@ const thread = () => byId("thread");
 const openId = () => thread()?.dataset.conversation;
 const talkOf = (id) => byId(`talk-${id}`);
 
-/** The list is fresh from the server. The open thread goes by its own number: its messages were not fetched. */
+/** The list comes from the server. The open thread goes by its own number: its messages were not fetched again. */
 function readSeqs() {
-  let behind = false;
   for (const { dataset } of document.querySelectorAll(".talk")) {
+    const id = dataset.conversation;
     const seq = Number(dataset.seq);
-    if (dataset.conversation !== openId()) seqs.set(dataset.conversation, seq);
-    else behind ||= seq > seqs.get(dataset.conversation);
+    const shown = seqs.get(id) ?? -1;
+    if (seq < shown) refresh(); // rendered before the last message came in
+    else if (id === openId() && seq > shown) catchUp();
+    else seqs.set(id, seq);
   }
-  if (behind) catchUp();
 }
 
 function onLog(type, event) {
@@ -107,8 +110,9 @@ function apply(type, event) {
   const id = event.conversation_id;
   seqs.set(id, event.seq);
   if (type === "message:new") showInList(event);
+  else refresh();
   if (id === openId()) showInThread(type, event);
-  else if (type !== "message:new") refresh();
+  pending.delete(event.client_message_id);
 }
 
 /** Asks for all that came after what is shown, until nothing is missing. */
@@ -139,7 +143,9 @@ function showInList(message) {
   const mine = message.sender_id === me;
   talk.querySelector(".talk-last").textContent = (mine ? "You: " : "") + message.body;
   talk.querySelector(".talk-time").textContent = shortTime(message.created_at);
+  const focused = document.activeElement === talk;
   talk.closest("ul").prepend(talk.closest("li"));
+  if (focused) talk.focus();
   if (!mine) addUnread(talk, 1);
 }
 
@@ -182,13 +188,13 @@ const rowOf = (id) => byId("log").querySelector(`[data-id="${id}"]`);
 function addMessage(message) {
   const log = byId("log");
   const sent = pending.get(message.client_message_id);
-  pending.delete(message.client_message_id);
   if (rowOf(message.id)) return sent?.row.remove();
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
   const row = sent?.row ?? newRow(message.sender_id === me);
   row.classList.remove("pending", "failed");
   row.dataset.id = message.id;
   fill(row, message);
+  if (sent) say(row, "sent");
   log.insertBefore(row, log.querySelector(".pending, .failed")); // what is not stored yet stays last
   if (atEnd || sent) log.scrollTop = log.scrollHeight;
 }
@@ -227,7 +233,12 @@ function send(entry) {
     if (error && !socket.connected) return;
     if (error || !ack.ok) return fail(entry, error ? "no answer" : ack.error.message);
     onLog("message:new", ack.data);
+    if (ack.data.seq <= seqs.get(ack.data.conversation_id)) drop(entry); // shown by another way already
   });
+}
+
+function drop(entry) {
+  if (pending.delete(entry.message.client_message_id)) entry.row.remove();
 }
 
 function fail(entry, why) {
@@ -252,6 +263,7 @@ function markRead() {
 }
 
 async function openTalk(link) {
+  if (openId()) history.replaceState(null, "", talkOf(openId())?.href); // so that "back" comes back to this one
   history.pushState(null, "", link.href);
   await showThreadOf(link.href);
   reading = true;
@@ -266,6 +278,7 @@ async function showThreadOf(address) {
 }
 
 function swapThread(page) {
+  if (thread()) drafts.set(openId(), byId("reply-body").value);
   const fresh = page.getElementById("thread");
   if (thread()) thread().replaceWith(fresh);
   else document.querySelector(".messages").append(fresh);
@@ -275,8 +288,12 @@ function swapThread(page) {
 function startThread() {
   if (!thread()) return;
   seqs.set(openId(), Number(thread().dataset.seq));
+  for (const entry of [...pending.values()].filter(({ message }) => message.conversation_id === openId())) {
+    if (byId("log").querySelector(`[data-client-id="${entry.message.client_message_id}"]`)) drop(entry);
+    else byId("log").append(entry.row);
+  }
   byId("log").scrollTop = byId("log").scrollHeight;
-  for (const entry of pending.values()) if (entry.message.conversation_id === openId()) byId("log").append(entry.row);
+  byId("reply-body").value = drafts.get(openId()) ?? "";
   byId("reply").hidden = false;
   byId("reply").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -297,6 +314,7 @@ function startThread() {
 async function accessToken() {
   const response = await fetch("/session/token", { method: "POST", headers: { "X-CSRF-Token": csrf } });
   if (response.status === 401) location.assign("/sign-in");
+  if (!response.ok) throw new Error(`token: ${response.status}`);
   return (await response.json()).access_token;
 }
 
@@ -337,27 +355,32 @@ for (const type of ["message:new", "message:updated", "message:deleted", "reacti
   socket.on(type, (event) => onLog(type, event));
 }
 socket.on("session:ready", (hello) => { onHeads(hello.heads); onPresence(hello.presence); });
-socket.on("chat:heads", (event) => onHeads(event.heads ?? event));
+socket.on("chat:heads", (event) => onHeads(event.heads));
 socket.on("sync:required", () => { refresh(); catchUp(); });
 socket.on("session:updated", refresh);
-socket.on("churn:updated", (event) => { changed.add(event.client_id); refresh(); });
+socket.on("churn:updated", (prediction) => { changed.add(prediction.client_id); refresh(); });
 socket.on("receipt", (event) => { if (event.user_id === me) refresh(); });
 socket.on("notification:new", (notification) => toast(notification.title, notification.body));
 socket.on("auth:expiring", async () => socket.emit("auth:refresh", { token: await accessToken() }, () => {}));
 socket.on("auth:revoked", () => location.assign("/sign-in"));
 
-function onHeads(heads = {}) {
-  const known = Object.entries(heads).filter(([id]) => seqs.has(id));
-  if (known.length < Object.keys(heads).length) refresh();
-  if (known.some(([id, seq]) => seq > seqs.get(id))) catchUp();
+function onHeads(heads) {
+  for (const [id, seq] of Object.entries(heads)) {
+    if (seqs.has(id)) {
+      if (seq > seqs.get(id)) catchUp();
+    } else if (seq > (elsewhere.get(id) ?? -1)) {
+      elsewhere.set(id, seq);
+      refresh();
+    }
+  }
 }
 
 // ------------------------------------------------------------------ who is there, and what is told
 
 const presence = new Map();
 
-function onPresence(told) {
-  for (const user of told?.users ?? told ?? []) presence.set(user.user_id, user.status);
+function onPresence(users) {
+  for (const user of users) presence.set(user.user_id, user.status);
   showPresence();
 }
 
@@ -369,7 +392,7 @@ function showPresence() {
   }
 }
 
-socket.on("presence", onPresence);
+socket.on("presence", (event) => onPresence(event.users));
 
 function toast(title, body) {
   const note = document.createElement("div");
