@@ -28,7 +28,7 @@ def write(folder: Path, name: str, sql: str) -> None:
 
 
 async def test_migrations_give_the_schema_file(database_url: str) -> None:
-    dumped = await asyncio.to_thread(dump_schema, database_url, find_pg_dump())
+    dumped = await asyncio.to_thread(lambda: dump_schema(database_url, find_pg_dump()))
     assert dumped == FILE.read_text(), "run bin/schema"
 
 

@@ -74,9 +74,13 @@ async def test_list_runs_as_many_queries_for_many_rows_as_for_few(
         api = Api(session, f"http://{host}:{port}", Tokens(SECRET), db)
 
         async def asked() -> tuple[int, Any]:
-            queries.clear()
-            page = (await api.get(f"{route.path}?page_size=100", house.coach)).data
-            return sum(not BACKGROUND.search(query) for query in queries), page
+            """The fewest of several tries: what runs in the background may ask in between."""
+            counts = []
+            for _ in range(4):
+                queries.clear()
+                page = (await api.get(f"{route.path}?page_size=100", house.coach)).data
+                counts.append(sum(not BACKGROUND.search(query) for query in queries))
+            return min(counts), page
 
         await fill(db, house, 1)
         few_queries, few = await asked()

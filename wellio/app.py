@@ -31,6 +31,7 @@ from wellio.outbox import Outbox
 from wellio.realtime.server import Realtime
 from wellio.services import SERVICES, Services
 from wellio.subscriptions import lead
+from wellio.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -121,11 +122,10 @@ async def running(config: Config) -> AsyncIterator[tuple[str, int]]:
             yield await _listen(runner, config)
         finally:
             app[DRAINING].set()
-            probe.cancel()
+            await end_tasks([probe])
             await leadership.stop()
             await realtime.stop()
             await runner.cleanup()
-            await asyncio.gather(probe, return_exceptions=True)
 
 
 async def _listen(runner: Runner, config: Config) -> tuple[str, int]:

@@ -15,6 +15,7 @@ import asyncpg
 
 from wellio.db import AWAY, connect
 from wellio.metrics import Metrics
+from wellio.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +52,7 @@ class Leadership:
     async def stop(self) -> None:
         """After it nothing of `lead()` runs any more, and another process may lead."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
             self._task = None
 
     async def _campaign(self) -> None:
@@ -94,8 +93,7 @@ class Leadership:
             await asyncio.wait({lead, beats}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._set_held(held=False)
-            await _end(beats)
-            await _end(lead)
+            await end_tasks([beats, lead])
             log.info("This process no longer leads")
         if not lead.cancelled() and (error := lead.exception()) is not None:
             raise error
@@ -115,12 +113,6 @@ async def _beat_until(connection: asyncpg.Connection, lost: asyncio.Event) -> No
             await connection.fetchval(BEAT, timeout=BEAT_TIMEOUT_S)
         except LOST:
             return
-
-
-async def _end(task: "asyncio.Future[None]") -> None:
-    """Cancels and awaits; what the task raised is looked at by who started it."""
-    task.cancel()
-    await asyncio.wait({task})
 
 
 async def _close(connection: asyncpg.Connection) -> None:

@@ -7,7 +7,7 @@ late, and nothing passes it by.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from wellio.db import Connection, Database, Row
@@ -79,10 +79,10 @@ class Outbox:
 
     async def wait(self, timeout_s: float) -> None:
         """Until something was stored here, or `timeout_s` (another process stores without waking us)."""
-        try:
-            await asyncio.wait_for(self._woken.wait(), timeout_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            # not wait_for, which in Python 3.11 may swallow a cancellation that comes with the wake
+            async with asyncio.timeout(timeout_s):
+                await self._woken.wait()
         self._woken.clear()
 
 

@@ -28,6 +28,7 @@ from wellio.ids import uuid7
 from wellio.live import Push
 from wellio.metrics import Metrics
 from wellio.realtime.outgoing import Encoded
+from wellio.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +111,7 @@ class Bus:
         self._tasks = [asyncio.create_task(duty(), name=name) for name, duty in duties.items()]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def publish_push(self, push: Push, packet: Encoded) -> None:
         if self.peers:

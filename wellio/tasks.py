@@ -1,0 +1,20 @@
+"""Ending what was started: every background task has an owner, and the owner ends it here."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+PATIENCE_S = 1.0
+
+
+async def end_tasks(tasks: Iterable["asyncio.Future[Any]"]) -> None:
+    """Cancels and awaits. What the tasks raised is for whoever started them to look at.
+
+    Again and again: some libraries turn a cancellation that comes at a bad moment into a time-out of their own
+    (redis-py while it connects, `asyncio.wait_for` before Python 3.12), and the task would go on for ever.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=PATIENCE_S)
