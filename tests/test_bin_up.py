@@ -155,6 +155,7 @@ def test_a_busy_port_is_named(folder: Path) -> None:
         said = refused(folder, PORT=str(port))
     assert f"127.0.0.1:{port}" in said
     assert "PORT=0" in said
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(
