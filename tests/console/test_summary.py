@@ -9,7 +9,7 @@ import pytest
 from tests.api import Api
 from tests.factories import House
 from wellio.accounts.actors import Actor
-from wellio.console.formats import change, initials, money
+from wellio.console.formats import by_day, change, initials, money, sessions_note
 from wellio.db import Database
 from wellio.practice.home import HomeSummary, Revenue, calendar_at, home_summary
 
@@ -97,6 +97,19 @@ async def test_sessions_of_today_and_the_next_five(db: Database, house: House) -
     assert [(s.starts_at - today) / timedelta(hours=1) for s in summary.next_sessions] == [20, 24, 30, 40, 50]
     assert (await home_summary(db, house.other_coach, now=NOW)).next_sessions == []
     assert len((await home_summary(db, house.client, now=NOW)).next_sessions) == 5
+
+
+async def test_home_lists_each_session_once_under_its_day(db: Database, house: House) -> None:
+    for hours in (1, 13, 30, 49):
+        await session(db, house, NOW + timedelta(hours=hours))
+    summary = await home_summary(db, house.client, now=NOW)
+    days = by_day(summary, ZoneInfo(summary.timezone))
+    assert [(day, len(sessions)) for day, sessions in days] == [
+        ("Today", 1),
+        ("Tomorrow", 2),
+        ("Friday, 20 November", 1),
+    ]
+    assert sessions_note(summary, ZoneInfo(summary.timezone)) == "next 13:00"
 
 
 async def test_clients_are_counted_as_far_as_the_viewer_sees(db: Database, house: House) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from wellio.practice.home import HomeSession, HomeSummary, Revenue
@@ -68,10 +69,17 @@ def greeting(now: datetime, zone: ZoneInfo) -> str:
     return "Good morning" if hour < 12 else "Good afternoon" if hour < 18 else "Good evening"
 
 
-def later(sessions: Sequence[HomeSession], summary: HomeSummary) -> list[HomeSession]:
-    """Those that do not stand among today's already."""
-    shown = {session.id for session in summary.today_sessions}
-    return [session for session in sessions if session.id not in shown]
+def by_day(summary: HomeSummary, zone: ZoneInfo) -> list[tuple[str, list[HomeSession]]]:
+    """Today's sessions and the next ones, under the days they are on."""
+    days: dict[date, dict[UUID, HomeSession]] = {}
+    for session in (*summary.today_sessions, *summary.next_sessions):
+        days.setdefault(session.starts_at.astimezone(zone).date(), {})[session.id] = session
+    return [(_day_name(day, summary.today), list(sessions.values())) for day, sessions in days.items()]
+
+
+def _day_name(day: date, today: date) -> str:
+    names = {0: "Today", 1: "Tomorrow"}
+    return names.get((day - today).days, f"{day:%A}, {day.day} {day:%B}")
 
 
 def sessions_note(summary: HomeSummary, zone: ZoneInfo) -> str:
@@ -104,7 +112,7 @@ FILTERS = {
     "moment": moment,
     "stamp": stamp,
     "greeting": greeting,
-    "later": later,
+    "by_day": by_day,
     "sessions_note": sessions_note,
     "status_word": status_word,
     "initials": initials,

@@ -1,6 +1,7 @@
 """What every page has: its policy, its failure in words, and the one way of rendering it."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -14,7 +15,7 @@ from aiohttp import web
 from wellio.console.cookies import FORM_FIELD, keep_visit
 from wellio.console.formats import FILTERS
 from wellio.console.static import asset
-from wellio.errors import Malformed, TooLarge, Unavailable, UnsupportedMedia, WellioError
+from wellio.errors import Malformed, TooLarge, TooMany, Unavailable, UnsupportedMedia, WellioError
 from wellio.handlers.errors import STATUS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -89,7 +90,10 @@ def told_in_html(view: View) -> View:
 
 
 def _failure(request: web.Request, error: WellioError) -> web.Response:
-    return render(request, "error.html", {"message": error.message}, status=STATUS[type(error)])
+    response = render(request, "error.html", {"message": error.message}, status=STATUS[type(error)])
+    if isinstance(error, Unavailable | TooMany):
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    return response
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
