@@ -254,7 +254,7 @@ class Learner:
         z = self.model.standardise(x)
         weights = sum_groups(z * self.model.weights[:-1])
         logits = weights.sum(axis=1) + (self.model.weights[-1] + practice.intercept.value)
-        probabilities = sigmoids(logits).tolist()
+        probabilities = [sigmoid(logit) for logit in logits.tolist()]
         each = zip(known, probabilities, weights.tolist(), states, x.tolist(), z.tolist(), strict=True)
         return {i: (probability, reasons_of(*parts)) for i, probability, *parts in each}
 

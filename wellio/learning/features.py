@@ -68,6 +68,7 @@ FEATURES: tuple[tuple[str, str], ...] = (
     ("last_gap_to_typical", "rhythm"),
     ("visits_7", "engagement"),
     ("visits_90", "engagement"),
+    ("visits_90_square", "engagement"),
     ("visits", "engagement"),
     ("actives_per_visit", "engagement"),
     ("share_active", "engagement"),
@@ -140,6 +141,7 @@ def _features(c: Sequence[V], now: float, norms: Norms, horizon: float, one: V, 
     week = c[RECENT_7] * m.exp(since * (-LN2 / 7.0))
     recent = c[RECENT_30] * month
     quarter = c[RECENT_90] * season
+    visits_90 = log(quarter + 0.1)
     weight = c[GAP_WEIGHT] + PRIOR_GAPS
     log_typical = (c[GAP_SUM] + PRIOR_GAPS * norms.log_gap) / weight
     spread = m.sqrt((c[GAP_SQUARE] + PRIOR_GAPS * norms.gap_variance) / weight)
@@ -161,7 +163,8 @@ def _features(c: Sequence[V], now: float, norms: Norms, horizon: float, one: V, 
         shape * log((rate_time + silent) / (rate_time + silent + horizon)),
         log(c[LAST_GAP] + 1.0) - log(typical + 1.0),
         log(week + 0.1),
-        log(quarter + 0.1),
+        visits_90,
+        visits_90 * visits_90,  # risk is flatter among the rare and the frequent than a line allows
         log(c[VISITS] + 1.0),
         log((c[ACTIVES] + 1.0) / (c[VISITS] + 1.0)),
         log((c[VISITS] + 1.0) / (tenure + 30.0)),
