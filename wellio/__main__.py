@@ -1,23 +1,19 @@
 """`python -m wellio`, which is what `bin/up` and the image run: settings, servers, migrations, demo, serve."""
 
 import asyncio
-import os
 import socket
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wellio.config import Config, development_secret, read_config, read_env_file
+from wellio.config import Config, development_secret, load_config
 from wellio.errors import StartupError
-
-ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
     try:
-        config = read_config({**read_env_file(ROOT / ".env"), **os.environ})
-        _run(config)
+        _run(load_config())
     except StartupError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"wellio: {line}\n")
@@ -48,7 +44,6 @@ class Started:
 
 def _start_servers(config: Config, stack: ExitStack) -> Started:
     """Embedded PostgreSQL and Redis for those whose URLs are not set (development only)."""
-    config = replace(config, data_dir=(ROOT / config.data_dir).resolve())
     data_dir = log_dir = None
     if not (config.database_url and config.redis_url):
         from wellio.embedded import EmbeddedError, start

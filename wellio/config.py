@@ -1,13 +1,15 @@
 """Settings, read once from the environment. Nothing else in Wellio reads the environment."""
 
+import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from wellio.errors import StartupError
 
+ROOT = Path(__file__).parent.parent
 ENVIRONMENTS = ("development", "production")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MIN_SECRET_BYTES = 32
@@ -59,6 +61,12 @@ def read_config(environ: Mapping[str, str]) -> Config:
     if problems:
         raise StartupError("\n".join(problems))
     return config
+
+
+def load_config() -> Config:
+    """The settings of this process: its environment, and below it the .env file of the project folder."""
+    config = read_config({**read_env_file(ROOT / ".env"), **os.environ})
+    return replace(config, data_dir=(ROOT / config.data_dir).resolve())
 
 
 def development_secret(data_dir: Path) -> str:

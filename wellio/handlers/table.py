@@ -1,6 +1,6 @@
 """All routes of the REST API, noun by noun."""
 
-from wellio.handlers import auth, clients, home, payments, predictions, sessions
+from wellio.handlers import auth, clients, conversations, home, messages, payments, predictions, sessions
 from wellio.handlers.routes import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -10,4 +10,6 @@ ROUTES: tuple[Route, ...] = (
     *payments.ROUTES,
     *predictions.ROUTES,
     *home.ROUTES,
+    *conversations.ROUTES,
+    *messages.ROUTES,
 )
