@@ -206,7 +206,7 @@ def _run_pip(packages: str, turn: int, *options: str) -> None:
 def _compile(site_packages: Path, turn: int) -> None:
     """Left out by pip, which does it file by file; here all processors do it. What cannot be compiled may still run."""
     _progress("Compiling")
-    compileall = ["-m", "compileall", "-qq", "-j", "0", "-x", r"/tests?/", str(site_packages)]
+    compileall = ["-m", "compileall", "-qq", "-j", "0", "-x", r"/tests?/", str(site_packages), str(ROOT / "wellio")]
     subprocess.run([str(PYTHON), *compileall], stdout=subprocess.DEVNULL, pass_fds=[turn], check=False)
     _progress("")
 
