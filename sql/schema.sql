@@ -148,7 +148,7 @@ CREATE TABLE public.consumer_failures (
 
 CREATE TABLE public.consumers (
     name text NOT NULL,
-    xid bigint DEFAULT 0 NOT NULL,
+    xid bigint DEFAULT '-4611686018427387904'::bigint NOT NULL,
     "position" bigint DEFAULT 0 NOT NULL,
     save_wanted boolean DEFAULT false NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL

@@ -1,5 +1,7 @@
 """The event log skips nothing, whatever the order of commits."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.factories import make_practice
@@ -7,6 +9,8 @@ from tests.waiting import eventually
 from wellio.db import Database
 from wellio.events import Cursor, Event, EventType
 from wellio.outbox import Outbox, insert_events, list_events_after
+
+AFTER_RESTORE = Path(__file__).parent.parent / "sql" / "after_restore.sql"
 
 
 async def test_event_of_a_transaction_that_commits_late_is_not_skipped(db: Database, outbox: Outbox) -> None:
@@ -25,6 +29,31 @@ async def test_event_of_a_transaction_that_commits_late_is_not_skipped(db: Datab
     read = await eventually(lambda: list_events_after(db, Cursor(), 10))
     assert [e.id for e in read] == [late.id, early.id]
     assert await list_events_after(db, read[-1].cursor, 10) == []
+
+
+async def test_restored_events_keep_their_order_and_come_before_new_ones(db: Database, outbox: Outbox) -> None:
+    practice = await make_practice(db)
+    restored = [Event(type=EventType.CLIENT_CREATED, practice_id=practice.id) for _ in range(3)]
+    for event in restored:
+        async with outbox.transaction() as tx:
+            tx.record(event)
+    # as from a cluster that had written a great deal more than this one
+    await db.execute("update events set xid = xid + 1000000")
+    await db.execute("insert into consumers (name, xid, position) select 'half way', xid, position from events limit 1")
+    async with db.pool.acquire() as connection:
+        await connection.execute(AFTER_RESTORE.read_text())
+    new = Event(type=EventType.CLIENT_UPDATED, practice_id=practice.id)
+    async with outbox.transaction() as tx:
+        tx.record(new)
+
+    async def read() -> list[Event]:
+        events = await list_events_after(db, Cursor(), 10)
+        return events if len(events) == 4 else []
+
+    assert [e.id for e in await eventually(read)] == [e.id for e in (*restored, new)]
+    (row,) = await db.fetch("select xid, position from consumers")
+    rest = await list_events_after(db, Cursor(row["xid"], row["position"]), 10)
+    assert [e.id for e in rest] == [e.id for e in (*restored[1:], new)]
 
 
 async def test_events_of_a_rolled_back_transaction_are_not_seen(db: Database, outbox: Outbox) -> None:

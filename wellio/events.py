@@ -32,6 +32,10 @@ class EventType(StrEnum):
     CLOCK_TICKED = "ClockTicked"  # "it is this time now": lets silence be seen
 
 
+# Below every event, those of a restored database included, which lie below zero (sql/after_restore.sql).
+BEGINNING = -(2**62)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One row of `events`. `xid` and `position` are 0 until it is stored."""
@@ -54,7 +58,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cursor:
-    """A place in the event log: all events up to it have been dealt with."""
+    """A place in the event log: all events up to it have been dealt with. Made of nothing, it is the beginning."""
 
-    xid: int = 0
+    xid: int = BEGINNING
     position: int = 0

@@ -279,7 +279,7 @@ create index events_client_idx on events (practice_id, client_id, occurred_at de
 -- up to where predictions are stored.
 create table consumers (
     name text primary key,
-    xid bigint not null default 0,
+    xid bigint not null default -4611686018427387904,  -- before every event
     position bigint not null default 0,
     save_wanted boolean not null default false,  -- the learner's: somebody waits for a snapshot
     updated_at timestamptz not null default now()
