@@ -8,6 +8,7 @@ from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
+from asyncpg import UniqueViolationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -245,4 +246,5 @@ def test_event_knows_when_it_was_recorded() -> None:
 
 def test_stored_error_is_one_line() -> None:
     assert told(ValueError("first\nDETAIL: Klara Client")) == "ValueError: first"
-    assert told(ValueError()) == "ValueError: "
+    assert told(ValueError()) == "ValueError"
+    assert told(UniqueViolationError("Key (email)=(klara@example.org) exists")) == "UniqueViolationError"

@@ -208,9 +208,15 @@ def age_s(event: Event) -> float:
 
 
 def told(error: Exception) -> str:
-    """An error as it may be stored: its class and first line, which name no person."""
+    """An error as it may be stored: its class, and its first line where that can't hold anybody's data.
+
+    PostgreSQL and pydantic put the values they refuse into theirs.
+    """
+    kind = type(error)
     lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:ERROR_CHARS]
+    if not lines or kind.__module__.partition(".")[0] in ("asyncpg", "pydantic_core"):
+        return kind.__name__
+    return f"{kind.__name__}: {lines[0]}"[:ERROR_CHARS]
 
 
 def next_retry(retry_s: float) -> float:

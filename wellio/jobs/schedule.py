@@ -32,15 +32,24 @@ MISFIRE_GRACE_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """`by_learner`: it is the learner that does the work, so some process must lead."""
+
     name: str
     function: Function
     trigger: Any  # of APScheduler
     about: str
+    by_learner: bool = False
 
 
 JOBS = (
     Job("mature_labels", mature_labels, CronTrigger(minute=7, timezone=UTC), "hourly: let silence be seen"),
-    Job("save_snapshot", save_snapshot, CronTrigger(second=0, timezone=UTC), "each minute: save the learner"),
+    Job(
+        "save_snapshot",
+        save_snapshot,
+        CronTrigger(second=0, timezone=UTC),
+        "each minute: save the learner",
+        by_learner=True,
+    ),
     Job("clean_up", clean_up, CronTrigger(hour=3, minute=17, timezone=UTC), "nightly: delete what has served"),
 )
 
@@ -97,11 +106,17 @@ async def run_job(job: Job, work: Work, run_id: Any, metrics: Metrics) -> Counts
         await finish_run(work.db, run_id, outcome, counts=counts, error=error)
 
 
+def find_job(name: str) -> Job:
+    """Raises NotFound."""
+    for job in JOBS:
+        if job.name == name:
+            return job
+    raise NotFound(f"No job is called {name!r}; there are {', '.join(job.name for job in JOBS)}.")
+
+
 async def run_by_hand(name: str, work: Work, metrics: Metrics) -> Counts:
-    """Runs one job now, recorded as the others. Raises NotFound for a name that is no job's."""
-    job = {job.name: job for job in JOBS}.get(name)
-    if job is None:
-        raise NotFound(f"No job is called {name!r}; there are {', '.join(job.name for job in JOBS)}.")
+    """Runs one job now, recorded as the others. Raises NotFound for no job's name, and what the job raises."""
+    job = find_job(name)
     run_id = await claim_run(work.db, name, datetime.now(UTC), by_hand=True)
     return await run_job(job, work, run_id, metrics)
 

@@ -65,6 +65,16 @@ TELL_SAVED = "update consumers set save_wanted = false where name = $1"
 
 GET_SAVED_CURSOR = "select xid, position from learner_snapshots order by id desc limit 1"
 
+COUNT_AHEAD = """
+select count(*)
+from (
+    select from events
+    where (xid, position) > (coalesce((select xid from consumers where name = $1), 0),
+                             coalesce((select position from consumers where name = $1), 0))
+    limit $2
+) ahead
+"""
+
 # Stores predictions in the transaction given; what it returns is published after the commit.
 Store = Callable[[Connection, Sequence[Moved]], Awaitable[Sequence[Push]]]
 T = TypeVar("T")
@@ -241,7 +251,12 @@ async def ask_to_save(db: Database, cursor: Cursor, *, within_s: float) -> bool:
 
 async def is_saved(db: Database, cursor: Cursor) -> bool:
     row = await db.fetchrow(GET_SAVED_CURSOR)
-    return row is not None and Cursor(row["xid"], row["position"]) >= cursor
+    return (Cursor(row["xid"], row["position"]) if row else Cursor()) >= cursor
+
+
+async def count_ahead(db: Database, *, most: int) -> int:
+    """How many events of the log wait to be learnt; `most` stands for as many or more."""
+    return int(await db.fetchval(COUNT_AHEAD, NAME, most))
 
 
 async def get_place(db: Database) -> Cursor:

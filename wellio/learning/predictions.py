@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,39 +17,30 @@ from wellio.pages import Page, PageQuery, page_of
 WEIGHT_DIGITS = 4
 
 # Never back in time: a learner that begins again from a snapshot comes by old predictions once more.
-# Returns what has changed for those that somebody is to hear of; `was` is the band shown before, if one was sure.
 UPSERT_PREDICTIONS = """
-with new as (
-    select t.practice_id, t.client_id, t.probability, t.band, t.reasons::jsonb as reasons, t.status, t.horizon_days,
-           to_timestamp(t.as_of) as as_of, t.last_event_id, t.told,
-           c.first_name || ' ' || c.last_name as client_name, c.coach_id
-    from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::text[], $5::text[], $6::text[], $7::integer[],
-                $8::double precision[], $9::uuid[], $10::boolean[])
-         t (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, last_event_id, told)
-    join clients c on c.practice_id = t.practice_id and c.id = t.client_id
-), old as (
-    select p.practice_id, p.client_id, case when p.status = 'ok' then p.band else 'unsure' end as band
-    from predictions p
-    join new n on n.practice_id = p.practice_id and n.client_id = p.client_id
-    where n.told
-), stored as (
-    insert into predictions (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of,
-                             last_event_id)
-    select practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, last_event_id
-    from new
-    on conflict on constraint predictions_pkey do update
-    set probability = excluded.probability, band = excluded.band, reasons = excluded.reasons,
-        status = excluded.status, horizon_days = excluded.horizon_days, as_of = excluded.as_of,
-        last_event_id = coalesce(excluded.last_event_id, predictions.last_event_id)
-    where predictions.as_of <= excluded.as_of
-    returning practice_id, client_id, last_event_id
-)
-select n.practice_id, n.coach_id, o.band as was, n.client_id, n.client_name, n.probability, n.band, n.reasons,
-       n.horizon_days, n.as_of, s.last_event_id, n.status
-from stored s
-join new n on n.practice_id = s.practice_id and n.client_id = s.client_id
-left join old o on o.practice_id = s.practice_id and o.client_id = s.client_id
-where n.told
+insert into predictions as p (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of,
+                              last_event_id)
+select t.practice_id, t.client_id, t.probability, t.band, t.reasons::jsonb, t.status, t.horizon_days,
+       to_timestamp(t.as_of), t.last_event_id
+from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::text[], $5::text[], $6::text[], $7::integer[],
+            $8::double precision[], $9::uuid[])
+     t (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, last_event_id)
+where exists (select from clients c where c.practice_id = t.practice_id and c.id = t.client_id)
+on conflict on constraint predictions_pkey do update
+set probability = excluded.probability, band = excluded.band, reasons = excluded.reasons,
+    status = excluded.status, horizon_days = excluded.horizon_days, as_of = excluded.as_of,
+    last_event_id = coalesce(excluded.last_event_id, p.last_event_id)
+where p.as_of <= excluded.as_of
+returning client_id, last_event_id
+"""
+
+# The band that people saw before, if it was sure.
+LIST_BEFORE = """
+select c.id as client_id, c.first_name || ' ' || c.last_name as client_name, c.coach_id,
+       case when p.status = 'ok' then p.band when p.status is not null then 'unsure' end as was
+from unnest($1::uuid[], $2::uuid[]) t (practice_id, client_id)
+join clients c on c.practice_id = t.practice_id and c.id = t.client_id
+left join predictions p on p.practice_id = t.practice_id and p.client_id = t.client_id
 """
 
 LIST_PREDICTIONS = """
@@ -164,7 +155,9 @@ async def get_prediction(db: Database | Connection, actor: Actor, client_id: UUI
 
 
 async def upsert_predictions(connection: Connection, moved: Sequence[Moved], told: Sequence[bool]) -> list[Change]:
-    """Stores the last prediction of each client, in one statement; returns those marked as `told`."""
+    """Stores the last prediction of each client, in one statement; returns what has changed of those `told`."""
+    chosen = [m.prediction for m, is_told in zip(moved, told, strict=True) if is_told]
+    before = await _list_before(connection, chosen)
     predictions = [m.prediction for m in moved]
     columns: list[list[Any]] = [
         [p.practice for p in predictions],
@@ -176,10 +169,32 @@ async def upsert_predictions(connection: Connection, moved: Sequence[Moved], tol
         [round(p.horizon_days) for p in predictions],
         [p.as_of for p in predictions],
         [m.event_id for m in moved],
-        list(told),
     ]
     rows = await connection.fetch(UPSERT_PREDICTIONS, *columns)
-    return [Change(row["practice_id"], row["coach_id"], row["was"], _prediction(row)) for row in rows]
+    event_ids = {row["client_id"]: row["last_event_id"] for row in rows} if chosen else {}
+    return [_change(p, before[p.client], event_ids[p.client]) for p in chosen if p.client in event_ids]
+
+
+async def _list_before(connection: Connection, predictions: Sequence[answers.Prediction]) -> dict[UUID, Row]:
+    if not predictions:
+        return {}
+    rows = await connection.fetch(LIST_BEFORE, [p.practice for p in predictions], [p.client for p in predictions])
+    return {row["client_id"]: row for row in rows}
+
+
+def _change(prediction: answers.Prediction, before: Row, event_id: UUID | None) -> Change:
+    shown = Prediction(
+        client_id=prediction.client,
+        client_name=before["client_name"],
+        probability=prediction.probability,
+        band=prediction.band,
+        reasons=[Reason(**_stored(reason)) for reason in prediction.reasons],
+        horizon_days=round(prediction.horizon_days),
+        as_of=datetime.fromtimestamp(prediction.as_of, UTC),
+        last_event_id=event_id,
+        status=prediction.status,
+    )
+    return Change(prediction.practice, before["coach_id"], before["was"], shown)
 
 
 def _stored(reason: answers.Reason) -> dict[str, Any]:
