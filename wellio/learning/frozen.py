@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -10,11 +10,9 @@ import numpy as np
 from wellio.learning.clients import COLUMNS, STATE_VERSION, WIDTH
 from wellio.learning.container import Array, SnapshotVersion, pieces, unpack
 from wellio.learning.features import FEATURES
+from wellio.learning.model import OnlineLogistic
 from wellio.learning.practices import Practice, Running
 from wellio.learning.questions import QUESTION, Batch, Queue, empty_batch
-
-if TYPE_CHECKING:
-    from wellio.learning.churn import Learner
 
 _FLOAT, _INT, _BYTE = np.dtype("<f8"), np.dtype("<i8"), np.dtype("u1")
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -38,6 +36,21 @@ _PRACTICE_FLOATS = 14
 _LAYOUT = {"columns": list(COLUMNS), "features": [list(feature) for feature in FEATURES], "state": STATE_VERSION}
 
 
+class Freezable(Protocol):
+    """What of a learner is its state."""
+
+    facts: int
+    labels: int
+    horizon_days: float
+    at_risk_days: float
+    model: OnlineLogistic
+    gaps: Running
+    amounts: Running
+    practices: list[Practice]
+
+    def add_practice(self, id_: UUID) -> Practice: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Frozen:
     """A copy of a learner's state, safe to encode in a thread while the learner goes on."""
@@ -53,7 +66,7 @@ class Frozen:
         return b"".join(self.pieces())
 
 
-def freeze(learner: "Learner") -> Frozen:
+def freeze(learner: Freezable) -> Frozen:
     practices = learner.practices
     queues = [(practice.index, queue) for practice in practices for queue in practice.queues]
     # Written questions never change, so views of them will do.
@@ -82,7 +95,7 @@ def freeze(learner: "Learner") -> Frozen:
     return Frozen(header, {name: arrays[name] for name in DTYPES})
 
 
-def restore(learner: "Learner", data: bytes) -> None:
+def restore(learner: Freezable, data: bytes) -> None:
     """Fill a new learner. Raises SnapshotDamaged, SnapshotVersion."""
     header, arrays = unpack(data, DTYPES)
     if header["layout"] != _LAYOUT:
@@ -95,7 +108,7 @@ def restore(learner: "Learner", data: bytes) -> None:
     _restore_queues(learner, arrays)
 
 
-def _restore_practices(learner: "Learner", arrays: dict[str, Array]) -> None:
+def _restore_practices(learner: Freezable, arrays: dict[str, Array]) -> None:
     ids = _uuids(arrays["client_ids"])
     start = 0
     counts = arrays["practice_clients"].tolist()
@@ -106,7 +119,7 @@ def _restore_practices(learner: "Learner", arrays: dict[str, Array]) -> None:
         start += count
 
 
-def _restore_queues(learner: "Learner", arrays: dict[str, Array]) -> None:
+def _restore_queues(learner: Freezable, arrays: dict[str, Array]) -> None:
     start = 0
     waiting = Batch(arrays["questions"], arrays["features"])
     columns = (arrays["queue_practices"], arrays["queue_lengths"], arrays["queue_horizons"])
