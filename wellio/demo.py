@@ -245,6 +245,7 @@ async def _record_history(
 
 def _session_events(practice: Practice, session: _Session) -> Iterator[Event]:
     payload = {
+        "by": "coach",
         "status": "scheduled",
         "coach_id": session.client.coach.id,
         "starts_at": session.starts_at,

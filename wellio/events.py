@@ -16,8 +16,8 @@ class EventType(StrEnum):
     PRACTICE_REGISTERED = "PracticeRegistered"  # payload: churn_horizon_days
     USER_LOGGED_IN = "UserLoggedIn"
     CLIENT_CREATED = "ClientCreated"
-    CLIENT_UPDATED = "ClientUpdated"  # payload: changed (names of fields)
-    SESSION_BOOKED = "SessionBooked"  # payload of session events: starts_at, ends_at, coach_id
+    CLIENT_UPDATED = "ClientUpdated"  # payload: changed (names of fields), status (if it changed)
+    SESSION_BOOKED = "SessionBooked"  # payload of session events: by (role), status, starts_at, ends_at, coach_id
     SESSION_RESCHEDULED = "SessionRescheduled"
     SESSION_STARTED = "SessionStarted"
     SESSION_COMPLETED = "SessionCompleted"

@@ -99,6 +99,8 @@ def _attendance(up: Up, state: Numbers, x: Numbers, z: Numbers) -> str | None:
     absent, held = state[MISSED] + state[CANCELLED], state[ATTENDED] + state[MISSED] + state[CANCELLED]
     if round(held) < 1 or up != (z[_MISSED] + z[_CANCELLED] > 0.0):
         return None
+    if round(absent) < 1:
+        return None if up else f"kept about all of the last {round(held)} sessions"
     return f"missed or cancelled about {round(absent)} of the last {round(held)} sessions"
 
 

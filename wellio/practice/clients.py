@@ -232,7 +232,9 @@ async def change_client(
         if after == before:
             return before
         await _update(tx.connection, actor.practice_id, after)
-        tx.record(_event(EventType.CLIENT_UPDATED, actor, client_id, changed=sorted(values)))
+        changed = sorted(name for name in values if getattr(after, name) != getattr(before, name))
+        status = {"status": after.status} if "status" in changed else {}
+        tx.record(_event(EventType.CLIENT_UPDATED, actor, client_id, changed=changed, **status))
         return await get_client(tx.connection, actor, client_id)
 
 

@@ -354,6 +354,7 @@ def _event(kind: EventType, actor: Actor, session: Session) -> Event:
         client_id=session.client_id,
         subject_id=session.id,
         payload={
+            "by": actor.role.value,
             "status": session.status,
             "coach_id": session.coach_id,
             "starts_at": session.starts_at,
