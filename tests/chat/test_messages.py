@@ -15,7 +15,7 @@ from tests.waiting import eventually
 from wellio.chat.messages import MAX_BATCH, NewMessage, Sent
 from wellio.db import Database
 from wellio.errors import Invalid, NotFound, Unavailable
-from wellio.events import Cursor
+from wellio.events import Cursor, Event
 from wellio.idempotency import AlreadyAnswered, Once
 from wellio.outbox import list_events_after
 
@@ -186,7 +186,7 @@ async def test_message_is_an_event_about_the_client_without_its_words(chat: Chat
     assert "secret" not in str(events)
 
 
-async def events_of(db: Database, count: int) -> list[object]:
+async def events_of(db: Database, count: int) -> list[Event]:
     events = await list_events_after(db, Cursor(), 100)
     return list(events) if len(events) == count else []
 

@@ -58,6 +58,11 @@ class JavaScript:
     def events(self, client: str, event: str) -> list[Any]:
         return [line["data"] for line in self.lines if line.get("client") == client and line.get("event") == event]
 
+    async def until(self, client: str, event: str, count: int = 1) -> list[Any]:
+        """The pushes of that name, when there are so many."""
+        await eventually(lambda: len(self.events(client, event)) >= count)
+        return self.events(client, event)
+
     def acks(self, client: str, name: str) -> list[Any]:
         return [line["data"] for line in self.lines if line.get("client") == client and line.get("ack") == name]
 

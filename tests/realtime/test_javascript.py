@@ -20,8 +20,7 @@ async def test_two_people_chat(api: Api, house: House, direct: UUID, js: JavaScr
     sent = await js.call("coach", "message:send", message(direct, "Hi „Klara“"))
     assert (sent["ok"], sent["duplicate"], sent["data"]["seq"]) == (True, False, 1)
     for person in ("coach", "client"):
-        await eventually(lambda person=person: js.events(person, "message:new"))
-        assert js.events(person, "message:new") == [sent["data"]]
+        assert await js.until(person, "message:new") == [sent["data"]]
     answered = await js.call("client", "message:send", message(direct, reply_to=sent["data"]["id"]))
     assert answered["data"]["reply_to"] == sent["data"]["id"]
     assert (await get_message(api.db, house.coach, UUID(answered["data"]["id"]))).seq == 2
@@ -36,8 +35,7 @@ async def test_pipelined_messages_are_acked_and_stored_in_order(
     js.command("burst", client="coach", event="message:send", items=[message(direct, b) for b in bodies], ack="m")
     await eventually(lambda: js.acks("coach", "m49"))
     assert [js.acks("coach", f"m{n}")[0]["data"]["seq"] for n in range(50)] == list(range(1, 51))
-    await eventually(lambda: len(js.events("client", "message:new")) == 50)
-    assert [m["body"] for m in js.events("client", "message:new")] == bodies
+    assert [m["body"] for m in await js.until("client", "message:new", 50)] == bodies
 
 
 async def test_clients_that_upgrade_under_traffic_miss_nothing_and_get_nothing_twice(
@@ -52,12 +50,12 @@ async def test_clients_that_upgrade_under_traffic_miss_nothing_and_get_nothing_t
         for _ in range(15):
             sent += 1
             assert (await js.call("coach", "message:send", message(direct, str(sent))))["data"]["seq"] == sent
-    for name in names:
-        await eventually(lambda name=name: js.told(name, "upgrade"))
+    await eventually(lambda: all(js.told(name, "upgrade") for name in names))
     last = sent + 1
     await js.call("coach", "message:send", message(direct, "last"))
+    await eventually(lambda: all(js.seqs(name, direct)[-1:] == [last] for name in names))
     for name in names:
-        seqs = await eventually(lambda name=name: (s := js.seqs(name, direct))[-1:] == [last] and s)
+        seqs = js.seqs(name, direct)
         head = js.events(name, "session:ready")[0]["heads"][str(direct)]
         assert [seq for seq in seqs if seq > head] == list(range(head + 1, last + 1)), name
         assert len(seqs) == len(set(seqs)), name

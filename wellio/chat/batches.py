@@ -10,7 +10,7 @@ from wellio.accounts.actors import Actor, Role
 from wellio.chat.values import Message, NewMessage, Sent, message_of
 from wellio.db import Connection, Row
 from wellio.errors import Invalid, NotFound, WellioError
-from wellio.events import Event, EventType
+from wellio.events import EventType
 from wellio.idempotency import AlreadyAnswered, Once, claim, keep
 from wellio.ids import uuid7
 from wellio.outbox import Transaction
@@ -26,67 +26,78 @@ order by c.id
 for no key update of c
 """
 
-# Read after the lock, so nothing of it changes before the commit. `stored_…`: the message that this one repeats.
-# client_id: whom the event concerns: the sending client, or the client whom a coach writes to.
+# Read after the lock, so nothing of it changes before the commit. client_id: whom the event concerns, the client who
+# writes or whom a coach writes to. audience: of each conversation once. The columns after it: what this one repeats.
+# `limit 1` keeps each look-up apart: joined, a planner without statistics would scan the tables.
 CHECK_MESSAGES = """
-select i.n, u.role as sender_role,
-       case when u.role = 'client' then own.id else other.id end as client_id,
-       i.reply_to is null or r.id is not null as reply_known,
+select i.n, s.role as sender_role,
+       case when s.role = 'client' then (select c.id from clients c where c.user_id = i.sender_id)
+            when k.kind = 'direct' then (
+                select c.id from conversation_members o join clients c on c.user_id = o.user_id
+                where o.conversation_id = i.conversation_id limit 1)
+       end as client_id,
+       i.reply_to is null or exists (
+           select from messages r where r.id = i.reply_to and r.conversation_id = i.conversation_id) as reply_known,
+       case when i.first = i.n then (
+           select array_agg(o.user_id) from conversation_members o
+           where o.conversation_id = i.conversation_id and o.left_at is null)
+       end as audience,
        d.id, d.conversation_id, d.seq, d.sender_id, d.body, d.client_message_id, d.reply_to,
        d.edited_at, d.deleted_at, d.created_at
-from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[]) with ordinality
-     i (practice_id, conversation_id, sender_id, client_message_id, reply_to, n)
-left join conversation_members m
-    on m.conversation_id = i.conversation_id and m.user_id = i.sender_id
-    and m.practice_id = i.practice_id and m.left_at is null
-left join users u on u.practice_id = m.practice_id and u.id = m.user_id and u.status = 'active'
-left join messages d
-    on d.conversation_id = i.conversation_id and d.sender_id = i.sender_id
-    and d.client_message_id = i.client_message_id
-left join messages r
-    on r.practice_id = i.practice_id and r.conversation_id = i.conversation_id and r.id = i.reply_to
-left join clients own on own.user_id = i.sender_id and own.practice_id = i.practice_id
+from (
+    select *, min(n) over (partition by conversation_id) as first
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[]) with ordinality
+         w (practice_id, conversation_id, sender_id, client_message_id, reply_to, n)
+) i
 left join lateral (
-    select c.id
-    from conversations k
-    join conversation_members o on o.conversation_id = k.id and o.user_id <> i.sender_id
-    join clients c on c.user_id = o.user_id and c.practice_id = i.practice_id
-    where k.id = i.conversation_id and k.kind = 'direct'
+    select u.role
+    from conversation_members m
+    join users u on u.id = m.user_id and u.status = 'active'
+    where m.conversation_id = i.conversation_id and m.user_id = i.sender_id
+      and m.practice_id = i.practice_id and m.left_at is null
     limit 1
-) other on true
+) s on true
+left join lateral (select kind from conversations c where c.id = i.conversation_id limit 1) k on true
+left join lateral (
+    select * from messages m
+    where m.conversation_id = i.conversation_id and m.sender_id = i.sender_id
+      and m.client_message_id = i.client_message_id
+    limit 1
+) d on true
 """
 
-LIST_AUDIENCES = """
-select conversation_id, array_agg(user_id) as user_ids
-from conversation_members
-where conversation_id = any($1::uuid[]) and left_at is null
-group by conversation_id
-"""
-
+# Messages, log and events in one statement: each costs the whole batch a round trip under the lock.
 # A client's row that somebody is changing at this moment is passed over: a message does not wait for it.
 INSERT_MESSAGES = """
 with given as (
     select *
-    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::uuid[], $7::text[], $8::uuid[])
-         g (id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to)
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::uuid[], $7::text[], $8::uuid[],
+                $9::uuid[], $10::uuid[], $11::text[])
+         g (id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to, event_id, client_id,
+            role)
 ), stored as (
     insert into messages (id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to,
                           created_at)
-    select id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to, $9
+    select id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to, $12
     from given
 ), logged as (
     insert into conversation_events (conversation_id, seq, practice_id, type, message_id, actor_id, created_at)
-    select conversation_id, seq, practice_id, 'message:new', id, sender_id, $9
+    select conversation_id, seq, practice_id, 'message:new', id, sender_id, $12
+    from given
+), told as (
+    insert into events (id, practice_id, type, client_id, subject_id, actor_id, payload, occurred_at)
+    select event_id, practice_id, $13, client_id, conversation_id, sender_id,
+           jsonb_build_object('by', role, 'seq', seq), $12
     from given
 ), moved as (
     update conversations c
-    set last_seq = h.seq, last_message_at = $9, message_count = c.message_count + h.added
+    set last_seq = h.seq, last_message_at = $12, message_count = c.message_count + h.added
     from (select conversation_id, max(seq) as seq, count(*) as added from given group by conversation_id) h
     where c.id = h.conversation_id
 ), idle as (
-    select c.id from clients c where c.id = any($10::uuid[]) for no key update skip locked
+    select c.id from clients c where c.id = any($14::uuid[]) for no key update skip locked
 )
-update clients c set last_activity_at = greatest(c.last_activity_at, $9)
+update clients c set last_activity_at = greatest(c.last_activity_at, $12)
 from idle
 where c.id = idle.id
 """
@@ -108,11 +119,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the database knows about one message of a batch. `role` is None for who is not a member."""
+    """What the database knows about one message of a batch. `role` is None for who is not a member.
+
+    `audience`: the members, with the batch's first message of a conversation.
+    """
 
     role: Role | None
     client_id: UUID | None
     reply_known: bool
+    audience: Sequence[UUID] | None
     stored: Message | None
 
 
@@ -148,12 +163,12 @@ async def store_batch(tx: Transaction, batch: Sequence[Waiting]) -> Stored:
     heads = await _lock(tx.connection, batch)
     checks = await _check(tx.connection, batch)
     plan = plan_batch(batch, heads=heads, checks=checks, refused=refused, now=datetime.now(UTC))
-    await _insert(tx, plan)
+    await _insert(tx.connection, plan.fresh)
     for waiting, outcome in zip(batch, plan.outcomes, strict=True):
         if waiting.once is not None and isinstance(outcome, Sent):
             await keep(tx.connection, waiting.once, outcome.message)
-    messages = [fresh.message for fresh in plan.fresh]
-    return Stored(plan.outcomes, messages, await _list_audiences(tx.connection, messages))
+    audiences = {w.new.conversation_id: c.audience for w, c in zip(batch, checks, strict=True) if c.audience}
+    return Stored(plan.outcomes, [fresh.message for fresh in plan.fresh], audiences)
 
 
 def plan_batch(
@@ -243,43 +258,28 @@ async def _check(connection: Connection, batch: Sequence[Waiting]) -> list[Check
 
 def _checked(row: Row) -> Checked:
     role = Role(row["sender_role"]) if row["sender_role"] else None
-    return Checked(role, row["client_id"], row["reply_known"], message_of(row) if row["id"] else None)
+    stored = message_of(row) if row["id"] else None
+    return Checked(role, row["client_id"], row["reply_known"], row["audience"], stored)
 
 
-async def _insert(tx: Transaction, plan: Plan) -> None:
-    if not plan.fresh:
+async def _insert(connection: Connection, fresh: Sequence[Fresh]) -> None:
+    if not fresh:
         return
-    messages = [fresh.message for fresh in plan.fresh]
-    await tx.connection.execute(
+    messages = [f.message for f in fresh]
+    await connection.execute(
         INSERT_MESSAGES,
         [m.id for m in messages],
-        [fresh.actor.practice_id for fresh in plan.fresh],
+        [f.actor.practice_id for f in fresh],
         [m.conversation_id for m in messages],
         [m.seq for m in messages],
         [m.sender_id for m in messages],
         [m.client_message_id for m in messages],
         [m.body for m in messages],
         [m.reply_to for m in messages],
+        [uuid7() for _ in messages],
+        [f.checked.client_id for f in fresh],
+        [f.checked.role for f in fresh],
         messages[0].created_at,
-        list({f.checked.client_id for f in plan.fresh if f.checked.role is Role.CLIENT and f.checked.client_id}),
+        EventType.MESSAGE_SENT,
+        list({f.checked.client_id for f in fresh if f.checked.role is Role.CLIENT and f.checked.client_id}),
     )
-    tx.record(*(_event(fresh) for fresh in plan.fresh))
-
-
-def _event(fresh: Fresh) -> Event:
-    return Event(
-        type=EventType.MESSAGE_SENT,
-        practice_id=fresh.actor.practice_id,
-        occurred_at=fresh.message.created_at,
-        client_id=fresh.checked.client_id,
-        subject_id=fresh.message.conversation_id,
-        actor_id=fresh.actor.user_id,
-        payload={"by": fresh.checked.role, "seq": fresh.message.seq},
-    )
-
-
-async def _list_audiences(connection: Connection, messages: Sequence[Message]) -> dict[UUID, list[UUID]]:
-    if not messages:
-        return {}
-    rows = await connection.fetch(LIST_AUDIENCES, list({message.conversation_id for message in messages}))
-    return {row["conversation_id"]: row["user_ids"] for row in rows}

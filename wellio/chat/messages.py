@@ -118,7 +118,9 @@ class _Lane:
             _fail(parts[0], error)
 
     def _tell(self, batch: Sequence[Waiting], stored: Stored) -> None:
-        """After the commit: everybody's devices, then the senders."""
+        """After the commit: who follows the log, everybody's devices, then the senders."""
+        if stored.messages:
+            self._outbox.wake()
         for message in stored.messages:
             self._live.publish(stored.audiences[message.conversation_id], "message:new", message)
         for waiting, outcome in zip(batch, stored.outcomes, strict=True):

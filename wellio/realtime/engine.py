@@ -200,6 +200,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         sid = self.manager.sid_from_eio_sid(eio_sid, "/")
         if sid is not None:  # it went while it was let in
             await self.manager.disconnect(sid, "/")
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None and reason == self.reason.CLIENT_DISCONNECT:
+            socket.queue.end()
         self._hooks.closed(eio_sid)
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:

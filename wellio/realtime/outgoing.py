@@ -7,7 +7,6 @@ aiohttp 3.14 (`WebSocketResponse._writer`), as `engine.py` does on the rest.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -69,10 +68,13 @@ class Outgoing:
         self._polls: deque[asyncio.Future[None]] = deque()
         self._writer: asyncio.Future[None] | None = None  # engineio's writer, while it has nothing to write
         self._handed = 0
-        self._bytes = 0
+        self.bytes = 0
         self._socket: Any = None  # engineio.AsyncSocket
         self._websocket: web.WebSocketResponse | None = None
         self._transport: asyncio.Transport | None = None
+        self._ended = False  # the client has signed off
+        self._closing = False  # a close frame is on its way
+        self._over = asyncio.Event()  # nothing is read from it any more
         self.aborted = False
         self.on_overflow: Callable[[], None] = lambda: None
 
@@ -99,10 +101,12 @@ class Outgoing:
         if packet is not None:
             if self.aborted or self._written(packet):
                 return
-            if len(self._packets) >= MAX_QUEUED_PACKETS or self._bytes + _size(packet) > MAX_QUEUED_BYTES:
+            if len(self._packets) >= MAX_QUEUED_PACKETS or self.bytes + _size(packet) > MAX_QUEUED_BYTES:
                 self.on_overflow()
                 return
-            self._bytes += _size(packet)
+            self.bytes += _size(packet)
+        else:
+            self._over.set()
         self._packets.append(packet)
         self._wake()
 
@@ -119,7 +123,7 @@ class Outgoing:
                 await reader
             finally:
                 self._forget(reader)
-            if polled and self._upgraded:
+            if polled and (self._upgraded or self._ended):
                 self._handed = PACKETS_PER_POLL
                 return Packet(NOOP)
         self._handed = 0
@@ -131,7 +135,7 @@ class Outgoing:
         self._handed += 1
         packet = self._packets.popleft()
         if packet is not None:
-            self._bytes -= _size(packet)
+            self.bytes -= _size(packet)
         return packet
 
     def task_done(self) -> None:
@@ -147,23 +151,37 @@ class Outgoing:
         """Everything was handed to the operating system's socket, or to polls."""
         return not self._packets and (not self._upgraded or self._writer is not None)
 
+    def end(self) -> None:
+        """The client has signed off: the poll that it left open is answered."""
+        self._ended = True
+        self._release_polls()
+
     def abort(self) -> None:
         """Cuts the connection off, without a word to the client and without waiting for it."""
-        self.aborted = True
-        self._packets.clear()
-        self._bytes = 0
-        self.put_nowait(None)
-        if self._transport is not None:
+        self._stop()
+        if self._transport is not None and not self._closing:
             self._transport.abort()
 
     async def close(self, code: int) -> None:
-        """Closes the WebSocket with `code`; aborts when the client does not answer in time."""
-        if self._websocket is None:
+        """Closes the WebSocket, if that is what it is, with `code`. Who does not answer in time is cut off."""
+        writer = self._websocket._writer if self._websocket is not None and self._upgraded else None
+        if writer is None or self._transport is None:
             return
-        with suppress(Exception):
+        self._closing = True
+        try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._websocket.close(code=code)
-        self.abort()
+                # Not WebSocketResponse.close(): it hangs up before the client has answered.
+                await writer.close(code)
+                await self._over.wait()
+        except (TimeoutError, OSError):
+            self._transport.abort()
+        self._stop()
+
+    def _stop(self) -> None:
+        self.aborted = True
+        self._packets.clear()
+        self.bytes = 0
+        self.put_nowait(None)
 
     @property
     def _upgraded(self) -> bool:
@@ -193,7 +211,7 @@ class Outgoing:
                 return
 
     def _release_polls(self) -> None:
-        """A poll that was left behind by an upgrade ends empty: it would take packets with it, or time out."""
+        """Polls that were left behind end empty: they would take packets with them, or time out."""
         for reader in self._polls:
             if not reader.done():
                 reader.set_result(None)

@@ -1,0 +1,171 @@
+"""Events of clients: each is checked, does one thing, and is acked whatever happens."""
+
+import logging
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.factories import House, make_house
+from tests.realtime.conftest import Phones, Process, message, open_conversation
+from wellio.chat.messages import MessageWriter
+
+
+async def test_ack_means_committed_and_a_repeat_says_so(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    phone = await phones.connect(process.token(house.coach))
+    sent = message(direct)
+    first = await phone.call("message:send", sent)
+    stored = await process.services.db.fetchval("select body from messages where id = $1", UUID(first["data"]["id"]))
+    assert stored == "Hello"
+    again = await phone.call("message:send", sent | {"body": "other"})
+    assert again == {**first, "duplicate": True}
+    assert await process.services.db.fetchval("select count(*) from messages") == 1
+
+
+async def test_every_device_of_every_member_gets_a_message_once(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    coach = process.token(house.coach)
+    devices = [await phones.connect(token) for token in (coach, coach, process.token(house.client))]
+    polling = await phones.connect(process.token(house.client), transports=["polling"])
+    stranger = await phones.connect(process.token(house.other_coach))
+    sent = [(await devices[0].call("message:send", message(direct, str(n))))["data"] for n in range(20)]
+    for device in (*devices, polling):
+        assert await device.until("message:new", 20) == sent
+    assert stranger.of("message:new") == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "path"),
+    [
+        ({}, "conversation_id"),
+        ({"client_message_id": "x"}, "client_message_id"),
+        ({"body": ""}, "body"),
+        ({"body": "x" * 8001}, "body"),
+        ({"body": "NUL \0"}, "body"),
+        ({"body": 7}, "body"),
+        ({"upload_ids": []}, "upload_ids"),
+        ({"seq": 5}, "seq"),
+        ({"reply_to": str(uuid4())}, "reply_to"),
+    ],
+)
+async def test_refused_message_names_the_field(
+    process: Process, phones: Phones, house: House, direct: UUID, payload: dict[str, Any], path: str
+) -> None:
+    phone = await phones.connect(process.token(house.coach))
+    answer = await phone.call("message:send", {**message(direct), **payload} if payload else payload)
+    assert (answer["ok"], answer["error"]["code"]) == (False, "VALIDATION_FAILED")
+    assert path in [f["path"] for f in answer["error"]["details"]["fields"]]
+
+
+@pytest.mark.parametrize("name", ["no:such", "connect", "disconnect", "connect_error", "*", "__disconnect_final"])
+async def test_unknown_and_reserved_names_are_told_and_do_nothing(
+    process: Process, phones: Phones, house: House, direct: UUID, name: str
+) -> None:
+    phone = await phones.connect(process.token(house.coach))
+    assert (await phone.call(name, {"token": "x"}))["error"]["code"] == "UNKNOWN_EVENT"
+    assert (await phone.call("message:send", message(direct)))["ok"]
+    assert await phone.first("message:new")
+
+
+@pytest.mark.parametrize("payload", [None, [], "text", 7, ("two", "arguments")])
+async def test_payload_that_is_no_object_is_refused(
+    process: Process, phones: Phones, house: House, payload: Any
+) -> None:
+    phone = await phones.connect(process.token(house.coach))
+    answer = await phone.call("message:send", payload)
+    assert (answer["ok"], answer["error"]["code"]) == (False, "VALIDATION_FAILED")
+
+
+async def test_stranger_gets_the_answer_of_what_does_not_exist_on_every_event(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    member = await phones.connect(process.token(house.client))
+    foreign = await make_house(process.services.db, "Other")
+    for actor in (house.owner, house.other_coach, house.other_client, foreign.owner):
+        phone = await phones.connect(process.token(actor))
+        for event, payload in (
+            ("message:send", message(direct)),
+            ("message:read", {"conversation_id": str(direct), "seq": 1}),
+            ("typing", {"conversation_id": str(direct), "on": True}),
+            ("chat:sync", {"cursors": {str(direct): 0}}),
+            ("message:delivered", {"items": [{"conversation_id": str(direct), "seq": 1}]}),
+        ):
+            unknown = {name: _renamed(value, direct) for name, value in payload.items()}
+            assert await phone.call(event, payload) == await phone.call(event, unknown), (actor.name, event)
+    assert member.events == [member.events[0]], "something leaked"
+
+
+def _renamed(value: Any, conversation_id: UUID) -> Any:
+    """The same with the id of a conversation that does not exist."""
+    if isinstance(value, dict):
+        return {_renamed(k, conversation_id): _renamed(v, conversation_id) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item, conversation_id) for item in value]
+    return "018f0000-0000-7000-8000-000000000000" if value == str(conversation_id) else value
+
+
+async def test_bug_is_acked_and_logged_once(
+    process: Process, phones: Phones, house: House, direct: UUID, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    async def broken(*_args: object, **_options: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(MessageWriter, "send", broken)
+    phone = await phones.connect(process.token(house.coach))
+    with caplog.at_level(logging.ERROR):
+        answer = await phone.call("message:send", message(direct))
+    assert (answer["ok"], answer["error"]["code"]) == (False, "INTERNAL")
+    assert [r.getMessage() for r in caplog.records] == ["event failed"]
+    assert (await phone.call("chat:sync", {"cursors": {}}))["ok"]
+
+
+async def test_typing_goes_to_the_other_members_only(process: Process, phones: Phones, house: House) -> None:
+    group = await open_conversation(process.services.db, house.owner, house.coach, house.client)
+    typer, typers_tablet = [await phones.connect(process.token(house.coach)) for _ in range(2)]
+    others = [await phones.connect(process.token(a)) for a in (house.owner, house.client)]
+    stranger = await phones.connect(process.token(house.other_coach))
+    assert (await typer.call("typing", {"conversation_id": str(group), "on": True})) == {"ok": True}
+    for other in others:
+        told = await other.first("typing")
+        assert told == {"conversation_id": str(group), "user_id": str(house.coach.user_id), "expires_in_ms": 5000}
+    assert typer.of("typing") == typers_tablet.of("typing") == stranger.of("typing") == []
+
+
+async def test_read_is_told_to_the_others_and_to_ones_own_devices(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    coach, tablet = [await phones.connect(process.token(house.coach)) for _ in range(2)]
+    client = await phones.connect(process.token(house.client))
+    sent = await client.call("message:send", message(direct))
+    state = await coach.call("message:read", {"conversation_id": str(direct), "seq": sent["data"]["seq"]})
+    assert state == {"ok": True, "last_read_seq": 1, "unread": 0}
+    expected = {
+        "conversation_id": str(direct), "user_id": str(house.coach.user_id), "delivered_seq": 1, "read_seq": 1,
+    }  # fmt: skip
+    for device in (tablet, client):
+        assert await device.first("receipt") == expected
+
+
+async def test_delivered_is_told_to_the_sender(process: Process, phones: Phones, house: House, direct: UUID) -> None:
+    coach, client = await phones.connect(process.token(house.coach)), await phones.connect(process.token(house.client))
+    await coach.call("message:send", message(direct))
+    assert (await client.call("message:delivered", {"items": [{"conversation_id": str(direct), "seq": 1}]}))["ok"]
+    receipt = await coach.first("receipt")
+    assert (receipt["delivered_seq"], receipt["read_seq"]) == (1, 0)
+
+
+async def test_what_is_published_for_a_user_reaches_all_their_devices_and_nobody_else(
+    process: Process, phones: Phones, house: House
+) -> None:
+    devices = [await phones.connect(process.token(house.coach)) for _ in range(2)]
+    other = await phones.connect(process.token(house.owner))
+    for event in ("session:updated", "churn:updated", "notification:new"):
+        process.services.live.publish([house.coach.user_id], event, {"about": event})
+    for device in devices:
+        for event in ("session:updated", "churn:updated", "notification:new"):
+            assert await device.first(event) == {"about": event}
+    assert [name for name, _ in other.events if name in ("session:updated", "churn:updated", "notification:new")] == []
