@@ -79,11 +79,20 @@ async def test_due_time_that_passed_while_nobody_led_is_run_late_once(db: Databa
     assert (row["error"], row["by_hand"]) == (None, False)
 
 
-async def test_two_schedulers_run_each_due_time_once(db: Database) -> None:
+async def test_two_processes_run_each_due_time_once(db: Database) -> None:
+    """As when a hung leader wakes up beside its successor."""
+    task = Task()
+    schedules = [Schedule(Work(Outbox(db)), Metrics(), (task.job(),)) for _ in range(2)]
+    dues = [NOON + timedelta(days=i) for i in range(20)]
+    await asyncio.gather(*[schedule._run_due("task", due) for due in dues for schedule in schedules])
+    assert task.runs == 20
+    assert await outcomes(db) == ["done"] * 20
+
+
+async def test_runs_go_by_the_time_they_were_due(db: Database) -> None:
     task = Task()
     every = IntervalTrigger(seconds=1, start_date=datetime(2026, 1, 1, tzinfo=UTC), timezone=UTC)
-    schedules = [Schedule(Work(Outbox(db)), Metrics(), (task.job(every),)) for _ in range(2)]
-    async with running(*schedules):
+    async with running(Schedule(Work(Outbox(db)), Metrics(), (task.job(every),))):
         await eventually(has_run(db, 3))
     dues = [row["due_at"] for row in await db.fetch("select due_at from job_runs order by due_at")]
     assert task.runs == len(dues) == len(set(dues))
