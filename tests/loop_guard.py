@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, SupportsIndex
 
 PRODUCT = str(Path(__file__).parent.parent / "wellio")
 # Audit events (sys.audit) of calls that wait for something outside.
@@ -40,7 +40,7 @@ def nothing_blocks() -> Iterator[None]:
     global _on, _found
     before, sleep = (_on, _found), time.sleep
 
-    def told_sleep(seconds: float) -> None:
+    def told_sleep(seconds: float | SupportsIndex, /) -> None:
         _hook("time.sleep", ())  # an audit event of its own only from Python 3.13 on
         sleep(seconds)
 
@@ -54,4 +54,4 @@ def nothing_blocks() -> Iterator[None]:
 
 
 def open_tasks() -> set[asyncio.Task[Any]]:
-    return {task for task in asyncio.all_tasks() if not task.done()} - {asyncio.current_task()}  # type: ignore[arg-type]
+    return {task for task in asyncio.all_tasks() if not task.done()} - {asyncio.current_task()}

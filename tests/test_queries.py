@@ -13,7 +13,7 @@ from tests.factories import House, make_client
 from wellio.accounts.tokens import Tokens
 from wellio.app import running
 from wellio.config import Config
-from wellio.db import Connection, Database
+from wellio.db import Database
 from wellio.handlers.routes import Route
 from wellio.handlers.table import ROUTES
 from wellio.ids import uuid7
@@ -65,7 +65,7 @@ async def test_list_runs_as_many_queries_for_many_rows_as_for_few(
     queries: list[str] = []
     prepare = wellio.db._prepare_connection
 
-    async def prepare_and_listen(connection: Connection) -> None:
+    async def prepare_and_listen(connection: Any) -> None:
         await prepare(connection)
         connection.add_query_logger(lambda record: queries.append(record.query))
 

@@ -2,17 +2,15 @@
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from wellio.config import read_config, read_env_file
+from wellio.config import load_config
 from wellio.db import Database, open_database
 from wellio.embedded import EmbeddedError, attach_or_start
 from wellio.errors import StartupError, WellioError
@@ -26,8 +24,6 @@ from wellio.logs import set_up_logging
 from wellio.metrics import Metrics
 from wellio.migrations import migrate
 from wellio.outbox import Outbox
-
-ROOT = Path(__file__).parent.parent.parent
 
 # Makes the learner that stands in where no Wellio runs: see `wellio/subscriptions.py`.
 MakeLearner = Callable[[Outbox, Live, Metrics], Follower]
@@ -50,11 +46,11 @@ def main(make_learner: MakeLearner, arguments: Sequence[str] | None = None) -> N
 
 def find_database(stack: ExitStack) -> str:
     """DATABASE_URL, or the embedded server of the data folder, started when no Wellio runs there."""
-    config = read_config({**read_env_file(ROOT / ".env"), **os.environ})
+    config = load_config()
     set_up_logging("warning", json=config.production or not sys.stderr.isatty())
     if config.database_url:
         return config.database_url
-    return stack.enter_context(attach_or_start((ROOT / config.data_dir).resolve(), redis=False)).database_url
+    return stack.enter_context(attach_or_start(config.data_dir, redis=False)).database_url
 
 
 @asynccontextmanager
