@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 
 from tests.api import Api
 from tests.browser.relay import Relay
@@ -37,6 +37,7 @@ ARGUMENTS = [
 ]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
 TIMEOUT_MS = 15_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +137,3 @@ async def sign_in(page: Page, db: Database, actor: Actor) -> None:
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_url(lambda url: urlsplit(url).path == "/")
-
-
-@pytest.fixture
-async def coach_page(site: Site, open_page: OpenPage) -> Page:
-    """Home of the house's coach, live, after a conversation with their client has begun."""
-    page = await open_page(site.relay.url)
-    await sign_in(page, site.api.db, site.house.coach)
-    return page

@@ -14,7 +14,10 @@ const REFRESH_MS = 1000;
 let refreshing = null;
 let refreshAgain = false;
 let lastRefresh = 0;
+// Part → its HTML as the server last sent it.
+const served = new Map([...document.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part.innerHTML]));
 const changed = new Set(); // clients whose row is to light up
+const LIT_MS = 2500;
 
 async function fetchPage(address) {
   const response = await fetch(address, { headers: { Accept: "text/html" }, cache: "no-store" });
@@ -48,7 +51,9 @@ function swapParts(page) {
   const before = rowPlaces();
   for (const part of page.querySelectorAll("[data-part]")) {
     const old = document.querySelector(`[data-part="${part.dataset.part}"]`);
-    if (old && old.innerHTML !== part.innerHTML) old.replaceWith(part);
+    const html = part.innerHTML;
+    if (old && served.get(part.dataset.part) !== html) old.replaceWith(part);
+    served.set(part.dataset.part, html);
   }
   if (focused && !document.activeElement?.id) byId(focused)?.focus();
   if (!byId("thread") && page.getElementById("thread")) swapThread(page);
@@ -67,7 +72,9 @@ function showChanges(before) {
   for (const row of rows()) {
     const moved = (before.get(row.dataset.client) ?? NaN) - row.getBoundingClientRect().top;
     if (moved && !still) row.animate([{ transform: `translateY(${moved}px)` }, {}], { duration: 400, easing: "ease-out" });
-    row.classList.toggle("changed", changed.has(row.dataset.client));
+    if (!changed.has(row.dataset.client)) continue;
+    row.classList.add("changed");
+    setTimeout(() => row.classList.remove("changed"), LIT_MS);
   }
   changed.clear();
 }
@@ -330,7 +337,6 @@ function showState(words) {
 socket.on("connect", () => {
   showState("Live");
   refresh();
-  catchUp();
   for (const entry of pending.values()) if (!entry.row.classList.contains("failed")) send(entry);
 });
 
@@ -354,6 +360,7 @@ addEventListener("online", () => socket.connected && showState("Live"));
 for (const type of ["message:new", "message:updated", "message:deleted", "reaction:changed", "member:changed", "conversation:updated"]) {
   socket.on(type, (event) => onLog(type, event));
 }
+// First of all on each connection: what it tells is compared with what the page shows.
 socket.on("session:ready", (hello) => { onHeads(hello.heads); onPresence(hello.presence); });
 socket.on("chat:heads", (event) => onHeads(event.heads));
 socket.on("sync:required", () => { refresh(); catchUp(); });
