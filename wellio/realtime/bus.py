@@ -230,10 +230,10 @@ class Bus:
         known = process in self.peers
         self.peers[process] = time.monotonic()
         if not known:
-            # What we did while we did not know of it, it has not got.
+            # What we did while we did not know of it, it has not got; nor have we what it did.
             self._put("resync")
+            self._put("hello")
         if not known or kind == "hello":
-            self._put("beat")
             self._listeners.announce()
         if kind == "resync":
             self._listeners.restored()

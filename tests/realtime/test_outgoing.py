@@ -1,0 +1,110 @@
+"""The queue of a connection: order and bounds, by itself."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from engineio.packet import Packet
+
+from wellio.realtime.outgoing import (
+    MAX_QUEUED_BYTES,
+    MAX_QUEUED_PACKETS,
+    PACKETS_PER_POLL,
+    Encoded,
+    Outgoing,
+    frame_of,
+)
+
+
+def polling() -> Outgoing:
+    outgoing = Outgoing()
+    outgoing.belongs_to(SimpleNamespace(upgraded=False, upgrading=False))
+    return outgoing
+
+
+async def poll(outgoing: Outgoing) -> list[Packet | None]:
+    """As engineio's AsyncSocket.poll."""
+    packets = [await outgoing.get()]
+    while True:
+        try:
+            packets.append(outgoing.get_nowait())
+        except asyncio.QueueEmpty:
+            return packets
+
+
+async def test_packets_come_in_order_and_a_poll_takes_no_more_than_clients_accept() -> None:
+    outgoing = polling()
+    packets = [Encoded(b"4%d" % n) for n in range(3 * PACKETS_PER_POLL)]
+    for packet in packets:
+        outgoing.put_nowait(packet)
+    polls = [await poll(outgoing) for _ in range(3)]
+    assert [len(p) for p in polls] == [PACKETS_PER_POLL] * 3
+    assert [packet for p in polls for packet in p] == packets
+    assert (outgoing.qsize(), outgoing.bytes) == (0, 0)
+
+
+async def test_waiting_poll_gets_what_comes() -> None:
+    outgoing = polling()
+    waiting = asyncio.ensure_future(poll(outgoing))
+    await asyncio.sleep(0)
+    outgoing.put_nowait(packet := Encoded(b"4"))
+    assert await waiting == [packet]
+
+
+async def test_poll_that_gave_up_loses_nothing() -> None:
+    outgoing = polling()
+    gone, waiting = [asyncio.ensure_future(poll(outgoing)) for _ in range(2)]
+    await asyncio.sleep(0)
+    outgoing.put_nowait(packet := Encoded(b"4"))
+    gone.cancel()
+    assert await waiting == [packet]
+
+
+async def test_poll_left_behind_by_an_upgrade_takes_nothing_along() -> None:
+    outgoing = Outgoing()
+    socket = SimpleNamespace(upgraded=False, upgrading=False)
+    outgoing.belongs_to(socket)
+    left_behind = asyncio.ensure_future(poll(outgoing))
+    await asyncio.sleep(0)
+    socket.upgraded = True
+    writer = asyncio.ensure_future(poll(outgoing))
+    await asyncio.sleep(0)
+    outgoing.put_nowait(packet := Encoded(b"4"))
+    assert await writer == [packet]
+    (noop,) = await left_behind
+    assert noop is not None
+    assert noop.packet_type == 6
+
+
+@pytest.mark.parametrize(
+    ("packet", "limit"),
+    [(Encoded(b"4"), MAX_QUEUED_PACKETS), (Encoded(b"4" + b"x" * 99_999), MAX_QUEUED_BYTES // 100_000)],
+    ids=["packets", "bytes"],
+)
+async def test_too_much_overflows_once_and_is_forgotten(packet: Encoded, limit: int) -> None:
+    outgoing = polling()
+    overflows: list[Any] = []
+
+    def overflow() -> None:
+        overflows.append(outgoing.qsize())
+        outgoing.abort()
+
+    outgoing.on_overflow = overflow
+    for _ in range(limit + 10):
+        outgoing.put_nowait(packet)
+    assert overflows == [limit]
+    assert outgoing.bytes == 0
+    assert await poll(outgoing) == [None]
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 100_000])
+async def test_frames_are_what_aiohttp_writes(size: int) -> None:
+    from aiohttp._websocket.writer import WebSocketWriter
+
+    written = bytearray()
+    transport = SimpleNamespace(write=written.extend, is_closing=lambda: False)
+    protocol = SimpleNamespace(_paused=False)
+    payload = b"x" * size
+    await WebSocketWriter(protocol, transport).send_frame(payload, 1)  # type: ignore[arg-type]
+    assert frame_of(payload) == bytes(written)
