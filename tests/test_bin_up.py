@@ -30,7 +30,7 @@ SETTINGS = re.compile(
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A data folder that is not there yet, where the servers' user may pass."""
+    """A data folder that is not there yet, with the sockets' folder beside it, where the servers' user may pass."""
     with tempfile.TemporaryDirectory(prefix="wellio-up-") as name:
         Path(name).chmod(0o711)
         yield Path(name) / "data"
@@ -55,7 +55,7 @@ def environment(folder: Path, settings: dict[str, str]) -> dict[str, str]:
     """Nothing of this run's own settings; an empty one also hides that of an .env file."""
     inherited = {name: value for name, value in os.environ.items() if not SETTINGS.match(name)}
     defaults = {"DATABASE_URL": "", "REDIS_URL": "", "PORT": "0", "WELLIO_DEMO": "0", "WELLIO_DATA_DIR": str(folder)}
-    return inherited | defaults | settings
+    return inherited | {"TMPDIR": str(folder.parent)} | defaults | settings
 
 
 @contextmanager
@@ -79,7 +79,15 @@ def up(folder: Path, **settings: str) -> Iterator[Up]:
             assert found, errors.read()
             yield Up(process, found[1], greeting)
         finally:
-            process.kill()
+            stop(process)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Waits for its servers too, which still write to the folder."""
+    if process.poll() is None:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        assert ended(family)
 
 
 def refused(folder: Path, **settings: str) -> str:

@@ -75,9 +75,11 @@ def owner(folder: Path, system: str = "linux") -> Iterator[tuple[subprocess.Pope
             assert process.stdout
             said = json.loads(process.stdout.readline())
             running = Running(said["database_url"], said["redis_url"], Path(said["data_dir"]), Path(said["log_dir"]))
-            yield process, running, psutil.Process(process.pid).children(recursive=True)
+            servers = psutil.Process(process.pid).children(recursive=True)
+            yield process, running, servers
         finally:
             process.kill()
+    assert ended(servers)
 
 
 def find_wheels() -> list[Path]:
