@@ -331,6 +331,19 @@ def test_data_of_another_major_version_is_not_hidden_by_an_empty_cluster(folder:
         start(folder, redis=False)
 
 
+def test_data_of_another_major_version_gets_its_own_programs_where_they_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for major in (15, 16):
+        program = folder / f"system/{major}/bin/postgres"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\necho 'postgres (PostgreSQL) {major}.4'\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(binaries, "SYSTEM_POSTGRES", folder / "system")
+    assert binaries.find_postgres(None, majors=[15]).folder == folder / "system/15/bin"
+    assert binaries.find_postgres(None, majors=[12]) == binaries.find_postgres(None)
+
+
 def test_without_a_wheel_the_servers_of_the_system_are_looked_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,20 @@ class PostgresBinaries:
     major: int
 
 
-def find_postgres(account: Account | None) -> PostgresBinaries:
-    """Raises EmbeddedError when there is none of OLDEST_POSTGRES or newer."""
+def find_postgres(account: Account | None, *, majors: Collection[int] = ()) -> PostgresBinaries:
+    """The first that runs here, or the first of `majors` should one of those run too.
+
+    Raises EmbeddedError when there is none of OLDEST_POSTGRES or newer.
+    """
+    first = None
     for folder in _postgres_folders(account):
-        major = _major(folder / "postgres")
-        if major >= OLDEST_POSTGRES:
-            return PostgresBinaries(folder, major)
+        found = PostgresBinaries(folder, _major(folder / "postgres"))
+        if found.major >= OLDEST_POSTGRES:
+            if not majors or found.major in majors:
+                return found
+            first = first or found
+    if first:
+        return first
     raise EmbeddedError(
         f"No PostgreSQL {OLDEST_POSTGRES} or newer runs here (the embedded one is for Linux and macOS "
         "on x86-64 and arm64): install PostgreSQL, or set DATABASE_URL."

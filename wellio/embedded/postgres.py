@@ -44,9 +44,11 @@ THROWAWAY_SETTINGS = {
 
 def program(places: Places, lock: int, *, throwaway: bool) -> Program:
     """Makes the cluster when there is none yet. Raises EmbeddedError."""
-    binaries = find_postgres(places.account)
+    majors = _majors(places.servers)
+    binaries = find_postgres(places.account, majors=majors)
+    if majors and binaries.major not in majors:
+        raise _other_major(places.servers, majors, binaries)
     cluster = places.servers / f"pg{binaries.major}"
-    _refuse_other_major(places.servers, binaries)
     if cluster.exists():
         private_dir(cluster, places.account)
         _forget_reused_pid(cluster)
@@ -71,14 +73,17 @@ def url(places: Places) -> str:
     return f"postgresql://{NAME}@/{NAME}?host={places.sockets}"
 
 
-def _refuse_other_major(servers: Path, binaries: PostgresBinaries) -> None:
+def _majors(servers: Path) -> set[int]:
+    """Of which PostgreSQL versions there is data."""
+    return {int(name) for folder in servers.glob("pg*") if (name := folder.name.removeprefix("pg")).isdigit()}
+
+
+def _other_major(servers: Path, majors: set[int], binaries: PostgresBinaries) -> EmbeddedError:
     """A cluster belongs to one major version; another version would silently begin with an empty one beside it."""
-    majors = {int(name) for folder in servers.glob("pg*") if (name := folder.name.removeprefix("pg")).isdigit()}
-    if majors and binaries.major not in majors:
-        raise EmbeddedError(
-            f"The data in {servers} is of PostgreSQL {max(majors)} and the one that runs here is {binaries.major}: "
-            f"install PostgreSQL {max(majors)}, or set WELLIO_DATA_DIR to another folder."
-        )
+    return EmbeddedError(
+        f"The data in {servers} is of PostgreSQL {max(majors)} and the one that runs here is {binaries.major}: "
+        f"install PostgreSQL {max(majors)}, or set WELLIO_DATA_DIR to another folder."
+    )
 
 
 def _make_cluster(binaries: PostgresBinaries, cluster: Path, places: Places, lock: int, *, throwaway: bool) -> None:
