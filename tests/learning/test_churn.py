@@ -157,12 +157,46 @@ def test_who_comes_back_after_an_end_is_asked_about_again() -> None:
     assert {o.kind for o in outcomes} == {"event", "weekly"}
 
 
+def test_only_what_is_not_censored_is_learnt_from() -> None:
+    learner, _ = learn([visit(START, n, amount=10.0 * (n + 1)) for n in range(20)])
+    [queue] = learner.practices[0].queues
+    waiting = join(queue.parts())
+    learner.apply_all([context(START + DAY, "client_ended", n) for n in range(0, 20, 2)])
+    learner.apply_all([tick(START + 3 * DAY), *in_use(START + 30 * DAY)[4:]])
+    kept = waiting.x[waiting.questions["client"] % 2 == 1]
+    assert learner.model.n == 10
+    np.testing.assert_allclose(learner.model.mean, kept.mean(axis=0, dtype=float), rtol=1e-6, atol=1e-9)
+
+
+def days_in_use(*days: int) -> list[Input]:
+    return [context(START + day * DAY, "message_sent", 99) for day in days]
+
+
 def test_a_practice_not_in_use_teaches_nothing() -> None:
-    gap = [visit(START + i * DAY, i % 3) for i in range(10)] + [visit(START + (70 + i) * DAY, i % 3) for i in range(40)]
-    _, outcomes = learn(gap)
-    assert outcomes
-    assert all(not (o.due_at > START + 31 * DAY and o.asked_at < START + 70 * DAY) for o in outcomes)
-    assert all(o.asked_at <= START + 9 * DAY or o.asked_at >= START + 70 * DAY for o in outcomes if o.kind == "event")
+    # Asked on day 5, due on day 35; nobody was there from day 9 to day 31.
+    _, outcomes = learn([*days_in_use(0), visit(START + 5 * DAY), *days_in_use(9, *range(31, 45))])
+    assert outcomes == []
+    _, outcomes = learn([*days_in_use(0), visit(START + 5 * DAY), *days_in_use(9, 20, *range(31, 45))])
+    assert (START + 5 * DAY, True) in [(o.asked_at, o.churned) for o in outcomes]
+
+
+def test_labels_due_while_nobody_is_there_are_censored() -> None:
+    # Asked on day 0, due on day 30, in the middle of 29 days without an event.
+    facts = [visit(START), *days_in_use(*range(1, 9))]
+    assert learn([*facts, *days_in_use(37)])[1] == []
+    assert [o.asked_at for o in learn([*facts, *days_in_use(29, 37)])[1] if o.kind == "event"] == [START]
+
+
+def test_nobody_is_asked_about_while_nobody_is_there() -> None:
+    learner = Learner(horizon_days=720.0)
+    learner.apply_all([visit(START), visit(START + 700 * DAY), *days_in_use(*range(701, 709))])
+    weekly = [at for at, kind in asked(learner) if kind == "weekly"]
+    first_after = MONDAY + 100 * WEEK
+    assert first_after > START + 700 * DAY
+    assert sorted(set(weekly)) == [MONDAY, MONDAY + WEEK, MONDAY + 2 * WEEK, first_after]
+    learner = Learner(horizon_days=90.0)
+    learner.apply_all([visit(START), *[tick(START + day * DAY) for day in range(1, 80)]])
+    assert [at for at, kind in asked(learner) if kind == "weekly"] == [MONDAY, MONDAY + WEEK, MONDAY + 2 * WEEK]
 
 
 def test_twenty_days_without_an_event_are_still_use() -> None:
@@ -230,6 +264,19 @@ def test_a_new_horizon_holds_for_new_questions() -> None:
     assert found == [(START + DAY, START + 11 * DAY), (START, START + 30 * DAY)]
 
 
+def test_many_changes_of_the_horizon_leave_few_queues() -> None:
+    changes = [HorizonSet(PRACTICE, START, 10.0 + day) for day in range(300)]
+    days = [visit(START + day * DAY) for day in range(300)]
+    learner, _ = learn([item for pair in zip(changes, days, strict=True) for item in pair])
+    assert len(learner.practices[0].queues) < 160
+
+
+@pytest.mark.parametrize("absurd", [math.nan, math.inf, 0.0, -3.0, 1e9])
+def test_an_absurd_bound_of_risk_is_three_horizons(absurd: float) -> None:
+    learner, _ = learn([HorizonSet(PRACTICE, START, 10.0, absurd)])
+    assert learner.practices[0].at_risk == 30 * DAY
+
+
 @pytest.mark.parametrize("absurd", [math.nan, math.inf, 0.0, -3.0, 1e9])
 def test_an_absurd_horizon_is_ignored(absurd: float) -> None:
     learner, _ = learn([visit(START), HorizonSet(PRACTICE, START, absurd)])
@@ -275,6 +322,23 @@ def test_bands_are_cut_at_one_to_two_and_two_to_one() -> None:
     ]
 
 
+def test_outcomes_tell_what_was_shown() -> None:
+    _, outcomes = learn(history(clients=40, days=300.0))
+    by_client: dict[UUID, list[Outcome]] = {}
+    for outcome in sorted(outcomes, key=lambda o: (o.asked_at, o.kind)):
+        by_client.setdefault(outcome.client, []).append(outcome)
+    for kind in ("event", "weekly"):
+        some = [o for o in outcomes if o.kind == kind]
+        assert {o.shown for o in some} == {True, False}
+    for client_outcomes in by_client.values():
+        events = [o for o in client_outcomes if o.kind == "event"]
+        assert not any(o.shown for o in events[:2])
+        weekly = [
+            o for o in client_outcomes if o.kind == "weekly" and len(events) > 2 and o.asked_at < events[2].asked_at
+        ]
+        assert not any(o.shown for o in weekly)
+
+
 def test_silence_raises_the_risk_of_a_regular() -> None:
     learner, _ = learn(history())
     now = learner.practices[0].clock
@@ -289,14 +353,11 @@ def test_silence_raises_the_risk_of_a_regular() -> None:
 
 
 def test_predictions_come_in_the_order_asked_and_strangers_are_left_out() -> None:
-    learner, _ = learn([visit(START), visit(START, 1), replace(visit(START, 2), practice=OTHER)])
-    keys = [Key(OTHER, client(2)), Key(PRACTICE, client(7)), Key(PRACTICE, client(1)), Key(UUID(int=5), client(0))]
-    found = learner.predict([*keys, Key(PRACTICE, client(0))])
-    assert [(p.practice, p.client) for p in found] == [
-        (OTHER, client(2)),
-        (PRACTICE, client(1)),
-        (PRACTICE, client(0)),
-    ]
+    learner, _ = learn([visit(START), visit(START, 1), *[replace(visit(START, n), practice=OTHER) for n in (2, 3)]])
+    known = [Key(OTHER, client(2)), Key(PRACTICE, client(1)), Key(OTHER, client(3)), Key(PRACTICE, client(0))]
+    strangers = [Key(PRACTICE, client(7)), Key(UUID(int=5), client(0)), Key(OTHER, client(0))]
+    found = learner.predict([*strangers, *known])
+    assert [(p.practice, p.client) for p in found] == known
     assert learner.predict([]) == []
 
 

@@ -77,6 +77,12 @@ def test_a_late_fact_counts_at_its_age_and_makes_no_gap() -> None:
     assert row[c.OTHERS] == pytest.approx(0.25 + 1.0 + 0.5)
 
 
+def test_a_late_report_of_a_missed_session_counts_at_its_age() -> None:
+    row = row_after(visit(at(0)), visit(at(90)))
+    observe(row, context(at(0), "session_missed"), at(0))
+    assert row[c.MISSED] == pytest.approx(0.5)
+
+
 def test_tenure_starts_with_the_oldest_fact() -> None:
     row = row_after(context(at(10), "client_created"), visit(at(3)))
     assert row[c.FIRST] == at(3)

@@ -142,6 +142,12 @@ def test_a_cut_is_noticed(data: bytes) -> None:
         Learner.load(data + b"\0")
 
 
+def test_a_wrong_length_is_noticed_even_under_a_right_checksum(data: bytes) -> None:
+    for body in (data[:-32] + bytes(8), data[:-40]):
+        with pytest.raises(SnapshotDamaged, match=r"rrays"):
+            Learner.load(body + hashlib.blake2b(body, digest_size=32).digest())
+
+
 def test_a_pickle_is_not_a_snapshot() -> None:
     with pytest.raises(SnapshotDamaged):
         Learner.load(b"\x80\x04\x95" + bytes(200))

@@ -133,7 +133,8 @@ def test_an_intercept_is_shrunk_and_follows_its_practice() -> None:
     for _ in range(4):
         intercept.learn(0.5, 0.5)
     assert 0.0 < intercept.value < 0.2
-    for _ in range(2000):
+    for _ in range(4000):
         probability = sigmoid(intercept.value)
         intercept.learn(probability, 0.8 - probability)
     assert sigmoid(intercept.value) == pytest.approx(0.8, abs=0.02)
+    assert intercept.information == Intercept.CAP

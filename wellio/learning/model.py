@@ -101,9 +101,7 @@ class OnlineLogistic(base.Classifier):
         sums = np.cumsum(shifted, axis=0)
         squares = self.n * self.variance + np.cumsum(shifted * shifted, axis=0)
         means = sums / counts
-        variances = squares / counts - means * means
-        # Constant features leave rounding of either sign: no variance.
-        np.copyto(variances, 0.0, where=variances < 1e-14 * squares)
+        variances = np.maximum(squares / counts - means * means, 0.0)
         self.n += len(x)
         self.mean = origin + means[-1]
         self.variance = variances[-1]

@@ -76,7 +76,7 @@ class Practice:
         """
         if isinstance(item, Fact):
             return item.kind != CLIENT_CREATED
-        return self.clock > 0.0 and t - self.last_fact <= OUTAGE
+        return t - self.last_fact <= OUTAGE
 
     def see(self, t: float) -> None:
         """Note that the practice was in use at `t`."""
