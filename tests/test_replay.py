@@ -20,19 +20,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.learning_store.histories import learn_at_once, read_log
 from tests.waiting import eventually
 from wellio import leader, subscriptions
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.users import find_credentials
 from wellio.db import Database
-from wellio.events import Cursor
 from wellio.leader import Leadership
 from wellio.learning import follower as followers
-from wellio.learning.churn import Learner
-from wellio.learning.facts import input_of
 from wellio.live import Live
 from wellio.metrics import Metrics
-from wellio.outbox import Outbox, list_events_after
+from wellio.outbox import Outbox
 from wellio.practice.history_files import HistoryError
 from wellio.replay import run
 from wellio.replay.options import read_options
@@ -97,11 +95,7 @@ async def figures(db: Database) -> dict[str, Any]:
 
 async def check_learnt(db: Database) -> None:
     """The stored state is that of a learner which took the whole log without any interruption."""
-    learner = Learner()
-    for event in await list_events_after(db, Cursor(), 1_000_000):
-        if (item := input_of(event)) is not None:
-            learner.apply_all([item])
-    outcomes = learner.drain_outcomes()
+    learner, outcomes = await learn_at_once(db)
     state = await db.fetchval("select state from learner_snapshots order by id desc limit 1")
     assert zlib.decompress(state) == learner.dump()
     stored = await db.fetch("select client_id, kind, probability, churned from prediction_outcomes order by seq")
@@ -118,7 +112,7 @@ async def test_history_becomes_the_practices_past(database_url: str, db: Databas
     ]
     said = await replay(database_url, write(tmp_path / "past.csv", rows), "--horizon", "45")
     assert await figures(db) == {"payments": 4, "clients": 5, "paid": 3, "activities": 3, "amount": 4700}
-    events = await list_events_after(db, Cursor(), 100)
+    events = await read_log(db)
     assert [e.type.value for e in events if e.client_id] == [
         *["ClientCreated", "PaymentRecorded"] * 3,
         *["ClientCreated", "PaymentRefunded"],
@@ -303,7 +297,7 @@ async def test_bad_line_can_refuse_its_batch_whole(database_url: str, db: Databa
         (b"client_id,ts,type,ts\n1,2,3,4\n", "names one twice"),
         (f"{HEADER}\nc1,2020-01-01,purchase,1\n".encode("utf-16"), "is not UTF-8 text|NUL byte"),
         (b"x" * 10_000, "longer than"),
-        (gzip.compress(b"")[:5], "damaged"),
+        (b"\x1f\x8b\x08\x00\x00", "damaged"),
         (b"client_id,ts,type,amount\nc1,x,purchase,1\n", "No line can be taken: line 2 has the time 'x'"),
     ],
 )

@@ -13,13 +13,13 @@ import orjson
 import pytest
 
 from tests.factories import House, make_client, make_house
-from tests.learning_store.histories import payment
+from tests.learning_store.histories import payment, read_log
 from tests.waiting import eventually
 from wellio import consumers as following
 from wellio.accounts.actors import Actor
 from wellio.db import Database
 from wellio.errors import Forbidden, NotFound
-from wellio.events import Cursor, EventType
+from wellio.events import EventType
 from wellio.ids import uuid7
 from wellio.learning import answers
 from wellio.learning.answers import Reason, band_of
@@ -27,7 +27,7 @@ from wellio.learning.facts import _MAKERS as LEARNT
 from wellio.learning.predictions import Moved, Prediction, PredictionQuery, get_prediction, list_predictions
 from wellio.live import Live, Push
 from wellio.metrics import Metrics
-from wellio.outbox import Outbox, list_events_after
+from wellio.outbox import Outbox
 from wellio.practice.sessions import NewSession, Session, SessionChanges, book_session, change_session
 from wellio.subscriptions import SUBSCRIPTIONS, consumers, lead_with, notify, store_predictions
 
@@ -126,7 +126,7 @@ async def test_move_and_cancellation_are_news(db: Database, outbox: Outbox, hous
 
 async def test_repeated_event_is_told_once(db: Database, outbox: Outbox, house: House) -> None:
     await book(outbox, house.coach, house)
-    events = await list_events_after(db, Cursor(), 10)
+    events = await read_log(db)
     pushes: list[Push] = []
     for _ in range(3):
         async with db.transaction() as connection:
@@ -138,7 +138,7 @@ async def test_repeated_event_is_told_once(db: Database, outbox: Outbox, house: 
 async def test_imported_past_is_news_to_nobody(db: Database, outbox: Outbox, house: House, devices: Devices) -> None:
     first = await book(outbox, house.coach, house)
     await eventually(lambda: len(devices.heard) == 2)  # the client's notification, everyone's session
-    (booked,) = [e for e in await list_events_after(db, Cursor(), 10) if e.type is EventType.SESSION_BOOKED]
+    (booked,) = [e for e in await read_log(db) if e.type is EventType.SESSION_BOOKED]
     past = replace(booked, id=uuid7(), occurred_at=datetime(2020, 1, 1, tzinfo=UTC))
     async with outbox.transaction() as tx:
         tx.record(past)

@@ -5,21 +5,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.factories import House, make_practice
-from tests.learning_store.histories import payment
+from tests.learning_store.histories import payment, read_log
 from wellio.db import Database
 from wellio.errors import Unavailable
-from wellio.events import Cursor, EventType
+from wellio.events import EventType
 from wellio.ids import uuid7
 from wellio.jobs import save_snapshot as saving
 from wellio.jobs.clean_up import clean_up
 from wellio.jobs.mature_labels import mature_labels
 from wellio.jobs.save_snapshot import save_snapshot
 from wellio.jobs.work import Work
-from wellio.outbox import Outbox, list_events_after
+from wellio.outbox import Outbox
 
 
 async def ticks(db: Database) -> list[object]:
-    events = await list_events_after(db, Cursor(), 1000)
+    events = await read_log(db)
     return [e.practice_id for e in events if e.type is EventType.CLOCK_TICKED]
 
 
@@ -87,4 +87,4 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
     )
     assert await clean_up(Work(outbox)) == {"idempotency_keys": 1, "auth_sessions": 1, "job_runs": 1}
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"
-    assert len(await list_events_after(db, Cursor(), 10)) == 1
+    assert len(await read_log(db)) == 1

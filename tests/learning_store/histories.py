@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from tests.factories import make_client, make_practice
+from tests.waiting import eventually
 from wellio.accounts.practices import Practice
 from wellio.db import Database
 from wellio.events import Cursor, Event, EventType
@@ -52,10 +53,21 @@ def payment(practice: Practice, client: UUID, at: datetime, *, amount_minor: int
     )
 
 
+async def read_log(db: Database) -> list[Event]:
+    """All events. Transactions of other databases of the cluster hold the log back too, so it waits for its end."""
+    stored = await db.fetchval("select count(*) from events")
+
+    async def whole() -> list[Event]:
+        events = await list_events_after(db, Cursor(), 1_000_000)
+        return events if len(events) == stored else []
+
+    return await eventually(whole)
+
+
 async def learn_at_once(db: Database) -> tuple[Learner, list[Outcome]]:
     """What a learner that nothing interrupts makes of the whole log."""
     learner = Learner()
-    for event in await list_events_after(db, Cursor(), 1_000_000):
+    for event in await read_log(db):
         item = input_of(event)
         if item is not None:
             learner.apply_all([item])

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.factories import House, make_client
-from tests.learning_store.histories import learn_at_once, make_history, payment
+from tests.learning_store.histories import learn_at_once, make_history, payment, read_log
 from tests.waiting import eventually
 from wellio.consumers import Superseded
 from wellio.db import Connection, Database
@@ -23,7 +23,7 @@ from wellio.learning.follower import Follower, ask_to_save, get_place, is_saved
 from wellio.learning.snapshots import load_learner
 from wellio.live import Live
 from wellio.metrics import Metrics
-from wellio.outbox import Outbox, list_events_after
+from wellio.outbox import Outbox
 from wellio.subscriptions import learner as make_follower
 from wellio.subscriptions import store_predictions
 
@@ -84,7 +84,7 @@ async def following(follower: Follower) -> AsyncIterator[Follower]:
 
 async def learn_to_the_end(db: Database) -> None:
     """A follower that takes what is there, and ends in order."""
-    end = (await list_events_after(db, Cursor(), 1_000_000))[-1].cursor
+    end = (await read_log(db))[-1].cursor
     await db.execute("delete from consumers")  # what one before has told
     async with following(follower_of(db)):
         await eventually(lambda: _has_learnt(db, end))
@@ -176,6 +176,7 @@ async def test_cancelled_at_any_time_it_saves_whole_events(db: Database, monkeyp
         await asyncio.sleep(pause_s)
         task.cancel()
         await asyncio.wait({task})
+        assert task.cancelled()
         place = await db.fetchrow("select xid, position, events from learner_snapshots order by id desc limit 1")
         assert place is None or place["events"] == await db.fetchval(
             "select count(*) from events where (xid, position) <= ($1, $2)", place["xid"], place["position"]
@@ -239,7 +240,7 @@ async def test_only_the_last_three_snapshots_are_kept(db: Database) -> None:
 async def test_whoever_asks_has_the_leader_save(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followers, "SAVE_EVERY_EVENTS", 1_000_000)
     await make_history(db, events=200)
-    end = (await list_events_after(db, Cursor(), 1_000_000))[-1].cursor
+    end = (await read_log(db))[-1].cursor
     assert not await ask_to_save(db, end, within_s=0.0)  # nobody learns
     async with following(follower_of(db)):
         await eventually(lambda: _has_learnt(db, end))
@@ -281,7 +282,7 @@ async def test_prediction_never_goes_back_in_time(db: Database, house: House) ->
         heard.extend(await store_predictions(connection, moved))
         return []
 
-    events = await list_events_after(db, Cursor(), 2)
+    events = (await read_log(db))[:2]
     learner = Follower(store, outbox=Outbox(db), live=Live(), metrics=Metrics())
     for event in events:
         await learner._learn(event)

@@ -38,7 +38,7 @@ SLICE_S = 0.003
 # How long a past's predictions are gathered before they are stored.
 GATHER_PAST_S = 1.0
 # Predictions and outcomes of one transaction: it must be short, because it holds back every consumer.
-CHUNK = 1000
+CHUNK = 500
 # Besides when it is asked to (`wellio/jobs/save_snapshot.py`); a large state less often, so that saving takes at most
 # this share of the time.
 SAVE_EVERY_EVENTS = 20_000
