@@ -88,6 +88,9 @@ class Learner:
         return [_new(Key, (practices[code >> 32].id, practices[code >> 32].clients[code & _LOW])) for code in codes]
 
     def drain_outcomes(self) -> list[Outcome]:
+        """Questions answered since the last call. After each piece of `apply` is not too often: a checkpoint of a large
+        practice makes a hundred thousand, which the garbage collector would visit again and again.
+        """
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
