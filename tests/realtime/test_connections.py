@@ -1,8 +1,10 @@
 """Connections: who comes in, what ends one, and what a client can't do to the others."""
 
 import asyncio
+import itertools
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -209,6 +211,13 @@ class Stalled:
     async def _send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
+    async def read_until(self, end: bytes) -> bytes:
+        """Reads again; everything up to what ends with `end`."""
+        received = bytearray()
+        while end not in received[-10_000:]:
+            received += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 1 << 20), 15)
+        return bytes(received)
+
     async def drained(self) -> int:
         """Reads what is there until the connection ends; how many bytes."""
         loop, count = asyncio.get_running_loop(), 0
@@ -245,20 +254,30 @@ async def test_reader_that_stops_is_cut_off_and_the_others_go_on(
     await eventually(lambda: len(process.realtime._devices) == 1)
 
 
-async def test_slow_reader_does_without_ephemerals_first(process: Process, house: House) -> None:
+async def test_slow_reader_does_without_ephemerals_first_and_gets_the_rest_in_order(
+    process: Process, house: House
+) -> None:
     stalled = Stalled(process.url)
     await stalled.connect(process.token(house.client))
     await eventually(lambda: len(process.realtime._devices) == 1)
     (device,) = process.realtime._devices
     await eventually(lambda: device.held is None)
     live, user = process.services.live, [house.client.user_id]
+    numbers = itertools.count()
     while device.outgoing.qsize() < 64:
-        live.publish(user, "insight:new", {"text": "x" * 4000})
+        live.publish(user, "insight:new", {"n": (number := next(numbers)), "text": "x" * 4000})
+        assert number < 50_000
     queued = device.outgoing.qsize()
     live.publish(user, "typing", {}, ephemeral=True)
     assert device.outgoing.qsize() == queued
-    live.publish(user, "insight:new", {})
-    assert device.outgoing.qsize() == queued + 1
+    reading = asyncio.ensure_future(stalled.read_until(b'"last"'))
+    for _ in range(200):  # while it catches up
+        live.publish(user, "insight:new", {"n": next(numbers)})
+        await asyncio.sleep(0)
+    live.publish(user, "insight:new", {"n": next(numbers), "text": "last"})
+    received = await reading
+    assert [int(n) for n in re.findall(rb'"n":(\d+)', received)] == list(range(next(numbers)))
+    assert b"typing" not in received
     stalled.socket.close()
 
 

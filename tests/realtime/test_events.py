@@ -1,5 +1,6 @@
 """Events of clients: each is checked, does one thing, and is acked whatever happens."""
 
+import asyncio
 import logging
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,6 +23,19 @@ async def test_ack_means_committed_and_a_repeat_says_so(
     again = await phone.call("message:send", sent | {"body": "other"})
     assert again == {**first, "duplicate": True}
     assert await process.services.db.fetchval("select count(*) from messages") == 1
+
+
+async def test_one_clients_events_are_dealt_with_one_after_the_other(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    """A read that is sent right behind a message, without waiting for its ack, counts that message."""
+    phone = await phones.connect(process.token(house.coach))
+    for n in range(1, 11):
+        sent, read = await asyncio.gather(
+            phone.call("message:send", message(direct)),
+            phone.call("message:read", {"conversation_id": str(direct), "seq": n}),
+        )
+        assert (sent["data"]["seq"], read["last_read_seq"]) == (n, n)
 
 
 async def test_every_device_of_every_member_gets_a_message_once(

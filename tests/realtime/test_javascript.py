@@ -1,11 +1,13 @@
 """The official JavaScript client with its default options: polling first, then an upgrade to WebSocket."""
 
+import asyncio
+import itertools
 from uuid import UUID
 
 from tests.api import Api
 from tests.factories import House
-from tests.realtime.conftest import message
-from tests.realtime.javascript import JavaScript, needs_node
+from tests.realtime.conftest import Process, message
+from tests.realtime.javascript import JavaScript, javascript, needs_node
 from tests.waiting import eventually
 from wellio.chat.history import get_message
 
@@ -39,26 +41,30 @@ async def test_pipelined_messages_are_acked_and_stored_in_order(
 
 
 async def test_clients_that_upgrade_under_traffic_miss_nothing_and_get_nothing_twice(
-    api: Api, house: House, direct: UUID, js: JavaScript
+    process: Process, house: House
 ) -> None:
-    """The stock client connects by polling, and goes over to WebSocket while messages come in."""
-    await js.connected("coach", api.token(house.coach), transports=["websocket"])
-    names = [f"client{n}" for n in range(8)]
-    sent = 0
-    for name in names:
-        js.connect(name, api.token(house.client))
-        for _ in range(15):
-            sent += 1
-            assert (await js.call("coach", "message:send", message(direct, str(sent))))["data"]["seq"] == sent
-    await eventually(lambda: all(js.told(name, "upgrade") for name in names))
-    last = sent + 1
-    await js.call("coach", "message:send", message(direct, "last"))
-    await eventually(lambda: all(js.seqs(name, direct)[-1:] == [last] for name in names))
-    for name in names:
-        seqs = js.seqs(name, direct)
-        head = js.events(name, "session:ready")[0]["heads"][str(direct)]
-        assert [seq for seq in seqs if seq > head] == list(range(head + 1, last + 1)), name
-        assert len(seqs) == len(set(seqs)), name
+    """The stock client connects by polling, and goes over to WebSocket while pushes come in all the time."""
+    numbers = itertools.count()
+    names = [f"client{n}" for n in range(10)]
+
+    async def push_on() -> None:
+        while True:
+            process.services.live.publish([house.client.user_id], "insight:new", next(numbers))
+            await asyncio.sleep(0.0005)
+
+    async with javascript(process.url) as js:
+        pushing = asyncio.create_task(push_on())
+        for name in names:
+            js.connect(name, process.token(house.client))
+            await eventually(lambda: js.told(name, "upgrade"))  # noqa: B023 - awaited at once
+        pushing.cancel()
+        process.services.live.publish([house.client.user_id], "insight:new", last := next(numbers))
+        await eventually(lambda: all(js.events(name, "insight:new")[-1:] == [last] for name in names))
+        for name in names:
+            received = js.events(name, "insight:new")
+            assert received == list(range(received[0], last + 1)), name
+            events = [line["event"] for line in js.lines if line.get("client") == name and "event" in line]
+            assert events[0] == "session:ready"
 
 
 async def test_client_that_was_away_catches_up_by_sync(api: Api, house: House, direct: UUID, js: JavaScript) -> None:

@@ -25,7 +25,7 @@ def polling() -> Outgoing:
 
 async def poll(outgoing: Outgoing) -> list[Packet | None]:
     """As engineio's AsyncSocket.poll."""
-    packets = [await outgoing.get()]
+    packets = [await asyncio.wait_for(outgoing.get(), 5)]
     while True:
         try:
             packets.append(outgoing.get_nowait())
@@ -75,6 +75,32 @@ async def test_poll_left_behind_by_an_upgrade_takes_nothing_along() -> None:
     (noop,) = await left_behind
     assert noop is not None
     assert noop.packet_type == 6
+
+
+async def test_websocket_is_written_to_at_once_and_behind_what_waits() -> None:
+    outgoing = Outgoing()
+    outgoing.belongs_to(SimpleNamespace(upgraded=True, upgrading=False))
+    written: list[bytes] = []
+    protocol = SimpleNamespace(_paused=False)
+    transport = SimpleNamespace(write=written.append, is_closing=lambda: False)
+    writer = SimpleNamespace(_closing=False, transport=transport, protocol=protocol, _output_size=0)
+    outgoing.attach(SimpleNamespace(_writer=writer), transport)  # type: ignore[arg-type]
+    packets = [Encoded(b"4%d" % n) for n in range(5)]
+    outgoing.put_nowait(packets[0])  # engineio's writer is not there yet
+    assert await poll(outgoing) == [packets[0]]
+    writing = asyncio.ensure_future(poll(outgoing))
+    await asyncio.sleep(0)
+    outgoing.put_nowait(packets[1])
+    assert written == [packets[1].frame]
+    protocol._paused = True
+    outgoing.put_nowait(packets[2])
+    protocol._paused = False
+    outgoing.put_nowait(packets[3])
+    assert written == [packets[1].frame]
+    assert await writing == [packets[2], packets[3]]
+    outgoing.put_nowait(packets[4])  # the writer has those two in hand
+    assert await poll(outgoing) == [packets[4]]
+    assert written == [packets[1].frame]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ MAX_DELIVERED = 100
 # Neither moves back, nor past the end of the conversation. What was read was delivered.
 UPDATE_READ = """
 update conversation_members m
-set last_read_seq = greatest(m.last_read_seq, least($4, c.last_seq)),
+set last_read_seq = least($4, c.last_seq),
     last_delivered_seq = greatest(m.last_delivered_seq, least($4, c.last_seq))
 from conversations c
 where m.practice_id = $1 and m.user_id = $2 and m.conversation_id = $3 and m.left_at is null
@@ -29,7 +29,7 @@ where m.practice_id = $1 and m.user_id = $2 and m.conversation_id = $3 and m.lef
 
 UPDATE_DELIVERED = """
 update conversation_members m
-set last_delivered_seq = greatest(m.last_delivered_seq, least(d.seq, c.last_seq))
+set last_delivered_seq = least(d.seq, c.last_seq)
 from unnest($3::uuid[], $4::bigint[]) d (conversation_id, seq), conversations c
 where m.practice_id = $1 and m.user_id = $2 and m.conversation_id = d.conversation_id and m.left_at is null
   and c.practice_id = m.practice_id and c.id = m.conversation_id
