@@ -48,7 +48,8 @@ select c.id as client_id, c.first_name || ' ' || c.last_name as client_name, p.p
        p.horizon_days, p.as_of, p.last_event_id, p.status
 from visible_clients($1, $2, $3) c
 join predictions p on p.practice_id = $1 and p.client_id = c.id
-where ($4::text is null or p.band = $4)
+where c.status not in ('churned', 'archived')
+  and ($4::text is null or p.band = $4)
   and ($5::uuid is null or c.coach_id = $5)
 order by p.probability desc, p.client_id
 limit $6 offset $7
@@ -58,7 +59,8 @@ COUNT_PREDICTIONS = """
 select count(*)
 from visible_clients($1, $2, $3) c
 join predictions p on p.practice_id = $1 and p.client_id = c.id
-where ($4::text is null or p.band = $4)
+where c.status not in ('churned', 'archived')
+  and ($4::text is null or p.band = $4)
   and ($5::uuid is null or c.coach_id = $5)
 """
 
@@ -135,7 +137,7 @@ class Change:
 
 
 async def list_predictions(db: Database, actor: Actor, query: PredictionQuery) -> Page[Prediction]:
-    """By risk, the highest first. Clients whom the learner has not met are left out."""
+    """By risk, the highest first. Clients who have left, and those whom the learner has not met, are left out."""
     actor.must_be(STAFF)
     filters = (*actor.scope, query.band, query.coach_id)
     async with db.connection() as connection:

@@ -23,7 +23,9 @@ NEXT_LIMIT = 5
 COUNT_CLIENTS = """
 select count(*) filter (where c.status = 'active') as active,
        count(*) filter (where c.status = 'active' and c.created_at >= $4) as new,
-       count(*) filter (where p.band = 'high' and p.status = 'ok') as at_risk
+       count(*) filter (
+           where p.band = 'high' and p.status = 'ok' and c.status not in ('churned', 'archived')
+       ) as at_risk
 from visible_clients($1, $2, $3) c
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
 """
