@@ -6,11 +6,14 @@ from tests.factories import House, make_client
 BASE = "/api/v1/predictions/churn"
 
 
+REASON = {"code": "rhythm", "text": "silent for 19 days", "weight": 1.5}
+
+
 async def predict(api: Api, house: House, client_id: object, probability: float, band: str) -> None:
     await api.db.execute(
         "insert into predictions (practice_id, client_id, probability, band, status, horizon_days, as_of, reasons)"
         " values ($1, $2, $3, $4, 'ok', 30, now(), $5)",
-        house.practice.id, client_id, probability, band, [{"code": "rhythm", "text": "silent for 19 days", "weight": 1.5}],
+        house.practice.id, client_id, probability, band, [REASON],
     )  # fmt: skip
 
 
@@ -21,7 +24,7 @@ async def test_highest_risk_comes_first_with_its_reasons(api: Api, house: House)
     assert [p["client_id"] for p in listed] == [str(house.other_client_id), str(house.client_id)]
     promised = "client_id client_name probability band reasons horizon_days as_of last_event_id status"
     assert set(listed[0]) == set(promised.split())
-    assert listed[0]["reasons"] == [{"code": "rhythm", "text": "silent for 19 days", "weight": 1.5}]
+    assert listed[0]["reasons"] == [REASON]
     assert [p["band"] for p in (await api.get(f"{BASE}?band=high", house.owner)).data] == ["high"]
     assert [p["client_id"] for p in (await api.get(BASE, house.coach)).data] == [str(house.client_id)]
     assert (await api.get(f"/api/v1/clients/{house.client_id}", house.coach)).data["churn_risk"] == 0.2
