@@ -25,7 +25,8 @@ def polling() -> Outgoing:
 
 async def poll(outgoing: Outgoing) -> list[Packet | None]:
     """As engineio's AsyncSocket.poll."""
-    packets = [await asyncio.wait_for(outgoing.get(), 5)]
+    async with asyncio.timeout(5):
+        packets = [await outgoing.get()]
     while True:
         try:
             packets.append(outgoing.get_nowait())
