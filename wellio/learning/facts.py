@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from wellio.consumers import recorded_at
+from wellio.consumers import recorded_at_s
 from wellio.events import Event, EventType
 from wellio.learning.inputs import (
     ACTIVITY,
@@ -41,7 +41,7 @@ def input_of(event: Event) -> Input | None:
 
 def time_of(event: Event) -> float:
     """Unix seconds; never after the event was recorded, because a clock once moved forward stays there."""
-    return min(event.occurred_at, recorded_at(event)).timestamp()
+    return min(event.occurred_at.timestamp(), recorded_at_s(event))
 
 
 def _fact(event: Event, kind: str, *, active: bool, amount: float = 0.0) -> Fact | None:

@@ -23,7 +23,7 @@ from wellio.events import Cursor, Event
 from wellio.learning.answers import Key, Outcome
 from wellio.learning.churn import Learner
 from wellio.learning.facts import input_of
-from wellio.learning.inputs import Fact, Input
+from wellio.learning.inputs import Fact
 from wellio.learning.predictions import Moved
 from wellio.learning.snapshots import Place, insert_outcomes, load_learner, save_learner
 from wellio.live import Live, Push
@@ -64,16 +64,6 @@ ASK_TO_SAVE = "update consumers set save_wanted = true where name = $1"
 TELL_SAVED = "update consumers set save_wanted = false where name = $1"
 
 GET_SAVED_CURSOR = "select xid, position from learner_snapshots order by id desc limit 1"
-
-COUNT_AHEAD = """
-select count(*)
-from (
-    select from events
-    where (xid, position) > (coalesce((select xid from consumers where name = $1), 0),
-                             coalesce((select position from consumers where name = $1), 0))
-    limit $2
-) ahead
-"""
 
 # Stores predictions in the transaction given; what it returns is published after the commit.
 Store = Callable[[Connection, Sequence[Moved]], Awaitable[Sequence[Push]]]
@@ -126,13 +116,15 @@ class Follower:
         events = await list_events_after(self._db, self.place.cursor, BATCH)
         for event in events:
             await self._learn(event)
-        await self._gather()
-        idle = len(events) < BATCH
-        await self._store_moved(everything=idle or perf_counter() - self._stored_at > GATHER_PAST_S)
-        await self._tell_place()
         if events:
+            self._note_present(events)
+            self.place = replace(self.place, cursor=events[-1].cursor, events=self.place.events + len(events))
             self._consumed.inc(len(events))
             self._lag.set(age_s(events[-1]))
+        await self._gather()
+        await self._store_moved(everything=perf_counter() - self._stored_at > GATHER_PAST_S)
+        await self._tell_place()
+        idle = len(events) < BATCH
         if await self._is_save_due(idle=idle):
             await self.save()
         return not idle
@@ -154,17 +146,17 @@ class Follower:
         if item is not None:
             for _ in self._learner.apply(item):
                 await self._breathe()
-            self._note(event, item)
-        self.place = replace(self.place, cursor=event.cursor, events=self.place.events + 1)
-        await self._breathe()
+            if isinstance(item, Fact):  # what else is learnt moves whom the learner says
+                self._moved.setdefault(item.practice, {})[item.client] = event.id
+        if perf_counter() > self._slice_end:
+            await self._breathe()
 
-    def _note(self, event: Event, item: Input) -> None:
-        if is_history(event):
-            self._present.discard(event.practice_id)
-        else:
-            self._present.add(event.practice_id)
-        if isinstance(item, Fact):  # what else is learnt moves whom the learner says
-            self._moved.setdefault(item.practice, {})[item.client] = event.id
+    def _note_present(self, events: Sequence[Event]) -> None:
+        for event in {event.practice_id: event for event in events}.values():
+            if is_history(event):
+                self._present.discard(event.practice_id)
+            else:
+                self._present.add(event.practice_id)
 
     async def _breathe(self) -> None:
         if perf_counter() > self._slice_end:
@@ -252,11 +244,6 @@ async def ask_to_save(db: Database, cursor: Cursor, *, within_s: float) -> bool:
 async def is_saved(db: Database, cursor: Cursor) -> bool:
     row = await db.fetchrow(GET_SAVED_CURSOR)
     return (Cursor(row["xid"], row["position"]) if row else Cursor()) >= cursor
-
-
-async def count_ahead(db: Database, *, most: int) -> int:
-    """How many events of the log wait to be learnt; `most` stands for as many or more."""
-    return int(await db.fetchval(COUNT_AHEAD, NAME, most))
 
 
 async def get_place(db: Database) -> Cursor:

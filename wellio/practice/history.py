@@ -51,6 +51,7 @@ ADVANCE_REPLAY = """
 update replays
 set digest = $3, lines_done = $4, lines_refused = $5, events_done = $6, first_at = $7, last_at = $8
 where practice_id = $1 and lines_done = $2
+returning pg_current_xact_id()::text::bigint as xid
 """
 
 END_REPLAY = "update replays set ended_at = now() where practice_id = $1"
@@ -164,12 +165,12 @@ class History:
         self._batches = 0
         self.replay = replay
 
-    async def take(self, batch: Batch) -> None:
-        """Raises Conflict when another process takes lines into the same practice."""
+    async def take(self, batch: Batch) -> int:
+        """Returns the number of the transaction. Raises Conflict when another process takes lines into the practice."""
         found: dict[str, UUID] = {}
         after = _after(self.replay, batch)
         async with self._outbox.transaction() as tx:
-            await self._advance(tx.connection, after)
+            xid = await self._advance(tx.connection, after)
             found, new = await self._clients(tx.connection, batch.entries)
             events = await self._enter(tx.connection, batch.entries, found)
             for entry, event in zip(batch.entries, events, strict=True):
@@ -184,12 +185,14 @@ class History:
         self._batches += 1
         if self._batches in TOLD_AFTER_BATCHES:
             await self._outbox.db.execute(TELL_SIZES)
+        return xid
 
-    async def _advance(self, connection: Connection, after: Replay) -> None:
+    async def _advance(self, connection: Connection, after: Replay) -> int:
         place = (after.digest, after.lines_done, after.lines_refused, after.events_done, after.first_at, after.last_at)
-        moved = await connection.execute(ADVANCE_REPLAY, self._practice.id, self.replay.lines_done, *place)
-        if moved != "UPDATE 1":
+        xid: int | None = await connection.fetchval(ADVANCE_REPLAY, self._practice.id, self.replay.lines_done, *place)
+        if xid is None:
             raise Conflict("Another process replays into this practice; let it end, or stop it.")
+        return xid
 
     async def _clients(self, connection: Connection, entries: Sequence[Entry]) -> tuple[dict[str, UUID], set[str]]:
         """The ids of the entries' clients by reference, and whom of them it made, as of their first entry."""

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import secrets
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -13,12 +14,13 @@ from rich.console import Console
 
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.practices import DEFAULT_HORIZON_DAYS
+from wellio.db import Database
 from wellio.embedded import EmbeddedError
 from wellio.errors import StartupError, WellioError
 from wellio.events import Cursor
 from wellio.jobs.command import find_database, migrated
 from wellio.leader import Leadership
-from wellio.learning.follower import ask_to_save, count_ahead, get_place
+from wellio.learning.follower import ask_to_save, get_place
 from wellio.learning.quality import score_predictions, warm_up
 from wellio.live import Live
 from wellio.metrics import Metrics
@@ -166,14 +168,15 @@ async def _take(url: str, outbox: Outbox, options: Options, found: Survey, repla
 async def _write(outbox: Outbox, options: Options, found: Survey, history: History, teller: Teller) -> None:
     before = history.replay.events_done
     parser = _parser(options, found, history.replay.practice.currency)
+    pace = Pace(outbox.db)
     with ExitStack() as stack:
         batches = await asyncio.to_thread(_open_batches, stack, options, history.replay, parser)
         while (batch := await asyncio.to_thread(batches.next)) is not None:
             _stop_on_error(options, batch)
-            ahead = await _wait_for_learner(outbox)
-            await history.take(batch)
+            await pace.wait()
+            pace.wrote(await history.take(batch), len(batch.entries))
             teller.bad_lines(batch.refused)
-            teller.show(history.replay.lines_done, history.replay.events_done - before - ahead)
+            teller.show(history.replay.lines_done, history.replay.events_done - before - pace.ahead)
 
 
 def _open_batches(stack: ExitStack, options: Options, replay: Replay, parser: LineParser) -> Batches:
@@ -188,41 +191,48 @@ def _stop_on_error(options: Options, batch: Batch) -> None:
         raise HistoryError(f"line {number:,} {reason}. Its batch was refused whole, as --on-error stop wants.")
 
 
-async def _wait_for_learner(outbox: Outbox) -> int:
-    """Until the learner is no further behind than it may be; how far it is."""
-    watch = Watch()
-    while (ahead := await count_ahead(outbox.db, most=MOST_AHEAD)) >= MOST_AHEAD:
-        watch.look(await get_place(outbox.db))
-        await asyncio.sleep(POLL_S)
-    return ahead
-
-
 async def _wait_until_learnt(outbox: Outbox, replay: Replay, before: int, teller: Teller) -> None:
     """Until the practice's last event is learnt, and all that was learnt of it is saved."""
     end = await get_last_cursor(outbox.db, replay.practice)
-    watch = Watch()
-    while (place := await get_place(outbox.db)) < end:
-        watch.look(place)
-        ahead = await count_ahead(outbox.db, most=MOST_AHEAD)
-        teller.show(replay.lines_done, max(0, replay.events_done - before - ahead))
+    pace = Pace(outbox.db)
+    while await pace.look() < end:  # noqa: ASYNC110 (it may be another process that learns)
         await asyncio.sleep(POLL_S)
     teller.show(replay.lines_done, replay.events_done - before)
     if not await ask_to_save(outbox.db, end, within_s=STALL_S):
         raise HistoryError("The learner was not saved: no process leads. Run the same command again.")
 
 
-class Watch:
-    """Raises when nobody learns any more."""
+class Pace:
+    """Keeps the writer near the learner, and notices when nobody learns any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, db: Database) -> None:
+        self._db = db
         self._place = Cursor()
-        self._since = monotonic()
+        self._moved_at = monotonic()
+        self._waiting: deque[tuple[int, int]] = deque()  # batches not known to be learnt: transaction, events
+        self.ahead = 0
 
-    def look(self, place: Cursor) -> None:
+    def wrote(self, xid: int, events: int) -> None:
+        self._waiting.append((xid, events))
+        self.ahead += events
+
+    async def wait(self) -> None:
+        """Until the learner is no further behind than it may be."""
+        while self.ahead >= MOST_AHEAD:
+            place = await self.look()
+            while self._waiting and self._waiting[0][0] < place.xid:
+                self.ahead -= self._waiting.popleft()[1]
+            if self.ahead >= MOST_AHEAD:
+                await asyncio.sleep(POLL_S)
+
+    async def look(self) -> Cursor:
+        """The learner's place. Raises HistoryError when it has long been the same."""
+        place = await get_place(self._db)
         if place != self._place:
-            self._place, self._since = place, monotonic()
-        elif monotonic() - self._since > STALL_S:
+            self._place, self._moved_at = place, monotonic()
+        elif monotonic() - self._moved_at > STALL_S:
             raise HistoryError(f"Nobody has learnt for {STALL_S:.0f} s: see what the running Wellio is doing.")
+        return place
 
 
 async def _score(outbox: Outbox, replay: Replay, teller: Teller) -> None:
