@@ -107,6 +107,11 @@ def test_only_config_reads_the_environment() -> None:
         assert "os.environ" not in path.read_text(), path
 
 
+def test_nothing_waits_by_what_swallows_cancellations() -> None:
+    for path in SOURCES:
+        assert "asyncio.wait_for(" not in path.read_text(), f"{path}: use wellio.tasks.wait_within or asyncio.timeout"
+
+
 def test_every_route_is_in_the_openapi_document() -> None:
     document = openapi_document(ROUTES)
     for route in ROUTES:

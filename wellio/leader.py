@@ -15,7 +15,7 @@ import asyncpg
 
 from wellio.db import AWAY, connect
 from wellio.metrics import Metrics
-from wellio.tasks import end_tasks
+from wellio.tasks import end_tasks, wait_within
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,7 @@ class Leadership:
 async def _beat_until(connection: asyncpg.Connection, lost: asyncio.Event) -> None:
     """Returns when the connection is gone, or does not answer in time."""
     while not lost.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(lost.wait(), BEAT_S)
+        if await wait_within(lost, BEAT_S):
             return
         try:
             await connection.fetchval(BEAT, timeout=BEAT_TIMEOUT_S)

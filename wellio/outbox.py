@@ -7,12 +7,13 @@ late, and nothing passes it by.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from wellio.db import Connection, Database, Row
 from wellio.events import Cursor, Event, EventType
 from wellio.idempotency import Once, claim, keep
+from wellio.tasks import wait_within
 
 Result = TypeVar("Result")
 
@@ -79,10 +80,7 @@ class Outbox:
 
     async def wait(self, timeout_s: float) -> None:
         """Until something was stored here, or `timeout_s` (another process stores without waking us)."""
-        with suppress(TimeoutError):
-            # not wait_for, which in Python 3.11 may swallow a cancellation that comes with the wake
-            async with asyncio.timeout(timeout_s):
-                await self._woken.wait()
+        await wait_within(self._woken, timeout_s)
         self._woken.clear()
 
 

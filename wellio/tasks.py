@@ -1,17 +1,28 @@
-"""Ending what was started: every background task has an owner, and the owner ends it here."""
+"""Waiting and ending: every background task has an owner, and the owner ends it here."""
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 PATIENCE_S = 1.0
+
+
+async def wait_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether `event` was set in time. asyncio's wait_for is not used: before Python 3.12 it swallows a
+    cancellation that comes together with the event or the time-out."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+            return True
+    return False
 
 
 async def end_tasks(tasks: Iterable["asyncio.Future[Any]"]) -> None:
     """Cancels and awaits. What the tasks raised is for whoever started them to look at.
 
     Again and again: some libraries turn a cancellation that comes at a bad moment into a time-out of their own
-    (redis-py while it connects, `asyncio.wait_for` before Python 3.12), and the task would go on for ever.
+    (redis-py while it connects), and the task would go on for ever.
     """
     left = {task for task in tasks if not task.done()}
     while left:

@@ -23,6 +23,7 @@ from wellio.jobs.runs import abandon_runs, claim_run, finish_run
 from wellio.jobs.save_snapshot import save_snapshot
 from wellio.jobs.work import Counts, Function, Work
 from wellio.metrics import Metrics
+from wellio.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -153,10 +154,7 @@ class _TaskExecutor(BaseExecutor):  # type: ignore[misc]
         return task
 
     async def end(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
 
 def _never_called() -> None:

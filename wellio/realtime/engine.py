@@ -23,6 +23,7 @@ from bidict import ValueDuplicationError
 from engineio.async_drivers import aiohttp as driver
 
 from wellio.realtime.outgoing import Encoded, Outgoing
+from wellio.tasks import end_tasks
 
 # EVENT packets of the default namespace: type, ack id, arguments.
 EVENT = re.compile(r"2([0-9]{0,15})(\[.*)", re.DOTALL)
@@ -41,7 +42,10 @@ class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
         socket = self.handler.__self__
         assert request.transport is not None
         socket.queue.attach(self._sock, request.transport)
+        environ.clear()  # it would be kept for as long as the connection lives, and nobody looks at it again
         await self.handler(self)
+        if not socket.upgraded:  # a probe that came to nothing: its client goes on polling
+            socket.upgrading = False
         return self._sock
 
     async def wait(self) -> str:
@@ -69,9 +73,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         return task
 
     async def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await end_tasks(self.tasks)
 
 
 class Roomless(socketio.AsyncManager):  # type: ignore[misc]
@@ -162,7 +164,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     # ------------------------------------------------ engineio's events
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        await super()._handle_eio_connect(eio_sid, environ)
+        await super()._handle_eio_connect(eio_sid, {})
         queue: Outgoing = self.eio.sockets[eio_sid].queue
         queue.belongs_to(self.eio.sockets[eio_sid])
         queue.on_overflow = lambda: self._hooks.overflowed(eio_sid)

@@ -15,6 +15,7 @@ from wellio.db import Database
 from wellio.errors import Unavailable
 from wellio.realtime.devices import Devices
 from wellio.realtime.fanout import Fanout, encode_event
+from wellio.tasks import end_tasks, wait_within
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,7 @@ class Heads:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     def tell_everybody(self) -> None:
         """Soon: something may have been missed."""
@@ -60,12 +60,10 @@ class Heads:
                 await self._sweep(changed_only=not complete)
 
     async def _wanted_within(self, wait_s: float) -> bool:
-        try:
-            await asyncio.wait_for(self._wanted.wait(), wait_s)
-        except TimeoutError:
-            return False
-        self._wanted.clear()
-        return True
+        wanted = await wait_within(self._wanted, wait_s)
+        if wanted:
+            self._wanted.clear()
+        return wanted
 
     async def _sweep(self, *, changed_only: bool) -> None:
         people = self._devices.people()

@@ -17,6 +17,7 @@ from wellio.db import Database
 from wellio.errors import Unavailable
 from wellio.realtime.devices import Devices
 from wellio.realtime.fanout import Fanout, encode_event
+from wellio.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,7 @@ class Presence:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     # ------------------------------------------------ what happens
 
