@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -95,10 +96,7 @@ def watch(url: str, replay: "subprocess.Popen[str]") -> Iterator[dict[str, float
         sleep(POLL_S)
         place, more = asyncio.run(look(url, place))
         learnt += more
-        try:
-            cpu = {"python": cpu_of([python]), "postgres": postgres_cpu(url)}
-        except psutil.NoSuchProcess:
-            break
+        cpu = {name: max(cpu[name], now) for name, now in (("python", cpu_of([python])), ("postgres", postgres_cpu()))}
         if (learnt or more) and learnt >= marks[0]:
             marks = [mark for mark in marks if mark > learnt] or [10**12]
             yield {"events": learnt, "at": monotonic(), **cpu}
@@ -118,10 +116,15 @@ async def look(url: str, place: tuple[int, int]) -> tuple[tuple[int, int], int]:
 
 
 def cpu_of(processes: list[psutil.Process]) -> float:
-    return sum(sum(p.cpu_times()[:4]) for p in processes)
+    """Seconds, with those of ended children. A process that ends meanwhile counts with its parent's next time."""
+    seconds = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            seconds += sum(process.cpu_times()[:4])
+    return seconds
 
 
-def postgres_cpu(url: str) -> float:
+def postgres_cpu() -> float:
     """Of the server that is our child, its backends, and those that have ended."""
     servers = [p for p in psutil.Process().children() if "postgres" in p.name()]
     return cpu_of([p for server in servers for p in (server, *server.children(recursive=True))])
