@@ -164,6 +164,28 @@ async def test_event_before_connect_is_refused(process: Process, session: aiohtt
     assert json.loads((await raw.next() or "")[3:])[0]["error"]["code"] == "NOT_CONNECTED"
 
 
+@pytest.mark.parametrize("probed", [False, True])
+async def test_client_whose_upgrade_fails_goes_on_polling(
+    process: Process, session: aiohttp.ClientSession, house: House, probed: bool
+) -> None:
+    url = process.url + POLLING
+    async with session.get(url) as response:
+        url += "&sid=" + json.loads((await response.text())[1:])["sid"]
+    async with session.post(url, data="40" + json.dumps({"token": process.token(house.coach)})) as response:
+        assert response.status == 200
+    websocket = await session.ws_connect(url.replace("polling", "websocket"))
+    if probed:
+        await websocket.send_str("2probe")
+        assert await websocket.receive_str() == "3probe"
+    await websocket.close()
+    process.services.live.publish([house.coach.user_id], "insight:new", "still here")
+    polled = ""
+    while "still here" not in polled:
+        async with session.get(url) as response:
+            polled += await response.text()
+            assert response.status == 200
+
+
 async def test_jsonp_is_refused(process: Process, session: aiohttp.ClientSession) -> None:
     async with session.get(process.url + POLLING + "&j=0") as response:
         assert response.status == 400

@@ -7,14 +7,14 @@ they share a commit's wait for the disk. In a conversation, the order of `send` 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from uuid import UUID
 
 import asyncpg
 
 from wellio.accounts.actors import Actor
-from wellio.chat.batches import Stored, Waiting, store_batch
+from wellio.chat.batches import Stored, Waiting, store_at_once, store_locked
 from wellio.chat.values import Message, NewMessage, Sent
 from wellio.errors import Unavailable
 from wellio.idempotency import Once
@@ -30,6 +30,7 @@ MAX_BATCH = 64
 MAX_WAITING = 2048
 LANES = 2
 
+Store = Callable[[Sequence[Waiting]], Awaitable[Stored]]
 STUCK = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 
 
@@ -98,16 +99,34 @@ class _Lane:
                     _fail(batch, RuntimeError("message batch failed"))
 
     async def _store(self, batch: Sequence[Waiting]) -> None:
+        """At once where that is possible; with the locks taken first what was stale, or has an Idempotency-Key."""
+        plain = [waiting for waiting in batch if waiting.once is None]
+        stored = await self._try(self._store_at_once, plain) if plain else None
+        rest = [w for w in batch if w.once is not None or (stored is not None and w not in stored.outcomes)]
+        if rest:
+            await self._try(self._store_locked, rest)
+
+    async def _store_at_once(self, batch: Sequence[Waiting]) -> Stored:
+        async with self._outbox.db.connection() as connection:
+            return await store_at_once(connection, batch)
+
+    async def _store_locked(self, batch: Sequence[Waiting]) -> Stored:
+        async with self._outbox.transaction() as tx:
+            return await store_locked(tx, batch)
+
+    async def _try(self, store: Store, batch: Sequence[Waiting]) -> Stored | None:
+        """None after a failure, which those of the batch were told of."""
         try:
-            async with self._outbox.transaction() as tx:
-                stored = await store_batch(tx, batch)
+            stored = await store(batch)
         except Unavailable as error:
             stuck = isinstance(error.__cause__, STUCK)
             await self._store_parts(_by_conversation(batch) if stuck else [batch], error)
         except Exception as error:  # noqa: BLE001 - the senders get it, and their edge logs it
             await self._store_parts([[waiting] for waiting in batch], error)
         else:
-            self._tell(batch, stored)
+            self._tell(stored)
+            return stored
+        return None
 
     async def _store_parts(self, parts: Sequence[Sequence[Waiting]], error: Exception) -> None:
         """After a failure: a conversation that is locked, or a message that can't be stored, fails alone."""
@@ -117,13 +136,13 @@ class _Lane:
         else:
             _fail(parts[0], error)
 
-    def _tell(self, batch: Sequence[Waiting], stored: Stored) -> None:
+    def _tell(self, stored: Stored) -> None:
         """After the commit: who follows the log, everybody's devices, then the senders."""
         if stored.messages:
             self._outbox.wake()
         for message in stored.messages:
             self._live.publish(stored.audiences[message.conversation_id], "message:new", message)
-        for waiting, outcome in zip(batch, stored.outcomes, strict=True):
+        for waiting, outcome in stored.outcomes.items():
             if waiting.sent.done():  # whoever sent it has gone; it is stored all the same
                 continue
             if isinstance(outcome, Sent):
