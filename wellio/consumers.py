@@ -100,9 +100,9 @@ class Consumer:
         while True:
             try:
                 await self._follow()
-            except Unavailable as error:
+            except Unavailable:
                 if not self._retry_s:
-                    log.warning("Consumer %s waits: %s", self.name, error)
+                    log.warning("A consumer waits for the database", extra={"consumer": self.name})
                 self._retry_s = next_retry(self._retry_s)
                 await asyncio.sleep(self._retry_s)
 
@@ -157,7 +157,9 @@ class Consumer:
                 raise
             except Exception as error:
                 if attempt == TRIES:
-                    log.exception("Consumer %s goes on without event %s", self.name, event.id)
+                    log.exception(
+                        "A consumer goes on without an event", extra={"consumer": self.name, "event_id": event.id}
+                    )
                     return await self._give_up(event, error)
                 await asyncio.sleep(RETRY_S * 2**attempt)
 
@@ -189,7 +191,7 @@ def publish(live: Live, pushes: Iterable[Push]) -> None:
         try:
             live.publish(push.user_ids, push.event, push.data)
         except Exception:
-            log.exception("A listener failed on %s", push.event)
+            log.exception("A listener failed", extra={"push": push.event})
 
 
 def recorded_at_s(event: Event) -> float:

@@ -57,19 +57,20 @@ class Leadership:
 
     async def _campaign(self) -> None:
         """Terms of leading, one after another; never ends by itself."""
+        away = False
         retry_s = RETRY_S
         while True:
             try:
                 await self._term()
-                retry_s = RETRY_S
+                away, retry_s = False, RETRY_S
             except LOST as error:
-                if retry_s == RETRY_S:
-                    log.warning("No connection for leading: %s; trying again by itself", type(error).__name__)
-                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+                if not away:
+                    log.warning("No connection to lead by; trying again", extra={"error": type(error).__name__})
+                away = True
             except Exception:
-                log.exception("Leading failed; trying again in %.0f s", retry_s)
+                log.exception("Leading failed; trying again", extra={"retry_s": retry_s})
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-            await asyncio.sleep(min(retry_s, LONGEST_RETRY_S) / 2)
+            await asyncio.sleep(retry_s)
 
     async def _term(self) -> None:
         """From connecting until leadership is lost. Raises what `lead()` raised."""

@@ -244,7 +244,7 @@ async def test_whoever_asks_has_the_leader_save(db: Database, monkeypatch: pytes
         assert not await is_saved(db, end)
         assert await ask_to_save(db, end, within_s=15.0)
         assert await is_saved(db, end)
-        assert not await db.fetchval("select save_wanted from consumers where name = 'learner'")
+        await eventually(lambda: db.fetchval("select not save_wanted from consumers where name = 'learner'"))
 
 
 async def test_prediction_is_stored_and_told_within_a_second_of_its_event(

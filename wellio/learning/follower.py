@@ -43,7 +43,7 @@ CHUNK = 500
 # this share of the time.
 SAVE_EVERY_EVENTS = 20_000
 SAVE_SHARE = 0.05
-SAVE_AT_END_S = 20.0
+SAVE_AT_END_S = 5.0
 PREDICT_AT_ONCE = 200
 
 START_LEARNER = """
@@ -101,14 +101,14 @@ class Follower:
         self._begin(*await _patiently(lambda: load_learner(self._db)))
         place = self.place
         await _patiently(lambda: self._db.execute(START_LEARNER, NAME, place.cursor.xid, place.cursor.position))
-        log.info("The learner goes on after %d events", place.events)
+        log.info("The learner goes on", extra={"events": place.events})
         try:
             while True:
                 if not await _patiently(lambda: _to_its_end(self.step())):
                     await self._outbox.wait(POLL_S)
                     await asyncio.sleep(GATHER_S)
         except asyncio.CancelledError:
-            await self._save_at_the_end()
+            await _to_its_end(self._save_at_the_end())
             raise
 
     async def step(self) -> bool:
@@ -227,7 +227,7 @@ class Follower:
                 async with asyncio.timeout(SAVE_AT_END_S):
                     await self.save()
         except (Unavailable, Superseded, TimeoutError) as error:
-            log.warning("The learner was not saved at the end: %s", error)
+            log.warning("The learner was not saved at the end", extra={"reason": str(error)})
 
 
 async def ask_to_save(db: Database, cursor: Cursor, *, within_s: float) -> bool:
@@ -253,13 +253,17 @@ async def get_place(db: Database) -> Cursor:
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """When cancelled, waits for the end of `work` all the same: half a step can neither be saved nor gone on from."""
+    """However often cancelled, waits for the end of `work`: half a step can neither be saved nor gone on from."""
     task = asyncio.create_task(work, name="learner step")
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled from task.exception()
+    return task.result()
 
 
 async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
@@ -268,8 +272,8 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await work()
-        except Unavailable as error:
+        except Unavailable:
             if not retry_s:
-                log.warning("The learner waits: %s", error)
+                log.warning("The learner waits for the database")
             retry_s = next_retry(retry_s)
             await asyncio.sleep(retry_s)

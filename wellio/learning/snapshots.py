@@ -100,7 +100,10 @@ async def _load(db: Database, row: Row) -> Learner | None:
     try:
         return await asyncio.to_thread(_decode, state)
     except (zlib.error, SnapshotDamaged, SnapshotVersion) as error:
-        log.warning("Learner snapshot %d can't be used (%s): going on from the one before", row["id"], error)
+        log.warning(
+            "A learner snapshot can't be used; going on from the one before",
+            extra={"snapshot_id": row["id"], "reason": str(error)},
+        )
         return None
 
 
