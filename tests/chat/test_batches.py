@@ -63,8 +63,11 @@ Storing = Callable[[Chat, list[Waiting]], Coroutine[Any, Any, Stored]]
 
 
 async def at_once(chat: Chat, batch: list[Waiting]) -> Stored:
+    """As MessageWriter does it: what is left over is stored the other way."""
     async with chat.db.connection() as connection:
-        return await store_at_once(connection, batch)
+        stored = await store_at_once(connection, batch)
+    rest = [waiting for waiting in batch if waiting not in stored.outcomes]
+    return stored | await locked(chat, rest) if rest else stored
 
 
 async def locked(chat: Chat, batch: list[Waiting]) -> Stored:

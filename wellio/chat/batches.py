@@ -139,7 +139,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a batch came to. `outcomes` lacks those that are stale: nothing was done for them.
+    """What a batch came to. `outcomes` lacks those for which nothing was done yet.
 
     `messages` are the new ones in the order of their seqs, `audiences` the members of their conversations.
     """
@@ -148,9 +148,16 @@ class Stored:
     messages: Sequence[Message]
     audiences: Mapping[UUID, Sequence[UUID]]
 
+    def __or__(self, later: "Stored") -> "Stored":
+        return Stored(
+            {**self.outcomes, **later.outcomes},
+            [*self.messages, *later.messages],
+            {**self.audiences, **later.audiences},
+        )
+
 
 async def store_at_once(connection: Connection, batch: Sequence[Waiting]) -> Stored:
-    """One statement, and so one transaction."""
+    """One statement, and so one transaction. What is stale, or repeats a refused one of the batch, is left over."""
     first = {waiting.key: waiting for waiting in reversed(batch)}
     asked = [waiting for waiting in batch if first[waiting.key] is waiting]
     ids = [uuid7() for _ in asked]
@@ -168,25 +175,32 @@ async def store_at_once(connection: Connection, batch: Sequence[Waiting]) -> Sto
         datetime.now(UTC),
         EventType.MESSAGE_SENT,
     )
-    outcomes: dict[Waiting, Outcome] = {}
-    for waiting, message_id, row in zip(asked, ids, rows, strict=True):
-        if row["current"] is not False:
-            outcomes[waiting] = _outcome(waiting, message_id, row)
+    outcomes: dict[Waiting, Outcome] = {
+        waiting: _outcome(waiting, message_id, row)
+        for waiting, message_id, row in zip(asked, ids, rows, strict=True)
+        if row["current"] is not False
+    }
     messages = [o.message for o in outcomes.values() if isinstance(o, Sent) and not o.duplicate]
     audiences = {row["conversation_id"]: row["audience"] for row in rows if row["audience"]}
-    return Stored(outcomes | _repeats(batch, first, outcomes), messages, audiences)
+    for waiting in batch:
+        stored = outcomes.get(first[waiting.key])
+        if waiting not in outcomes and isinstance(stored, Sent):
+            outcomes[waiting] = Sent(stored.message, duplicate=True)
+    return Stored(outcomes, messages, audiences)
 
 
 async def store_locked(tx: Transaction, batch: Sequence[Waiting]) -> Stored:
-    """The same in a transaction that takes the locks first, so that nothing is stale; keeps Idempotency-Keys."""
+    """The same in a transaction that takes the locks first, so that nothing is left over; keeps Idempotency-Keys."""
     refused = await _claim(tx, batch)
     asked = [waiting for waiting in batch if waiting not in refused]
     await tx.connection.execute(LOCK_CONVERSATIONS, *_conversations(asked))
-    stored = await store_at_once(tx.connection, asked)
+    stored = Stored(refused, [], {})
+    while left := [waiting for waiting in asked if waiting not in stored.outcomes]:
+        stored |= await store_at_once(tx.connection, left)
     for waiting, outcome in stored.outcomes.items():
         if waiting.once is not None and isinstance(outcome, Sent):
             await keep(tx.connection, waiting.once, outcome.message)
-    return Stored({**stored.outcomes, **refused}, stored.messages, stored.audiences)
+    return stored
 
 
 def _conversations(batch: Iterable[Waiting]) -> tuple[list[UUID], list[UUID]]:
@@ -220,18 +234,6 @@ def _message(waiting: Waiting, message_id: UUID, row: Row) -> Message:
         deleted_at=None,
         created_at=row["at"],
     )
-
-
-def _repeats(
-    batch: Sequence[Waiting], first: Mapping[tuple[UUID, UUID, UUID], Waiting], outcomes: Mapping[Waiting, Outcome]
-) -> dict[Waiting, Outcome]:
-    """The outcomes of those that repeat one of the same batch."""
-    repeats: dict[Waiting, Outcome] = {}
-    for waiting in batch:
-        outcome = outcomes.get(first[waiting.key])
-        if waiting is not first[waiting.key] and outcome is not None:
-            repeats[waiting] = Sent(outcome.message, duplicate=True) if isinstance(outcome, Sent) else outcome
-    return repeats
 
 
 async def _claim(tx: Transaction, batch: Sequence[Waiting]) -> dict[Waiting, Outcome]:
