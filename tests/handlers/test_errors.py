@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -148,7 +149,7 @@ async def test_unexpected_exception_tells_nothing(api: Api, house: House, caplog
 
 
 async def test_lost_database_is_unavailable_and_comes_back(api: Api, house: House, database_url: str) -> None:
-    name = database_url.rsplit("/", 1)[1]
+    name = urlsplit(database_url).path.removeprefix("/")
     admin = await asyncpg.connect(os.environ["TEST_DATABASE_URL"])
     await admin.execute(f'alter database "{name}" with allow_connections false')
     await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)

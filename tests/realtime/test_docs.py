@@ -21,7 +21,9 @@ def test_every_event_of_clients_is_told_with_its_fields() -> None:
 def test_every_push_is_told() -> None:
     pushes = set()
     for path in [*(ROOT / "wellio" / "realtime").glob("*.py"), *(ROOT / "wellio" / "chat").glob("*.py")]:
-        pushes |= set(re.findall(r'(?:encode_event\(|publish\([^"]*)"([a-z]+:[a-z]+|typing|presence|receipt)"', path.read_text()))
+        pushes |= set(
+            re.findall(r'(?:encode_event\(|publish\([^"]*)"([a-z]+:[a-z]+|typing|presence|receipt)"', path.read_text())
+        )
     assert {"message:new", "session:ready", "server:draining", "typing", "presence"} <= pushes
     for name in pushes:
         assert f"`{name}`" in PROTOCOL, name
