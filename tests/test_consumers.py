@@ -17,7 +17,7 @@ from tests.factories import make_practice
 from tests.waiting import eventually
 from wellio import consumers
 from wellio.accounts.practices import Practice
-from wellio.consumers import Consumer, Superseded, is_history, recorded_at_s, told
+from wellio.consumers import Consumer, LogAhead, Superseded, check_log, is_history, recorded_at_s, told
 from wellio.db import Connection, Database
 from wellio.events import Event, EventType
 from wellio.live import Live, Push
@@ -233,6 +233,15 @@ async def test_consumer_waits_for_the_database_and_goes_on(outbox: Outbox, pract
         ids.append(await record(outbox, practice))
         await eventually(lambda: taker.has_taken(2))
     assert await taker.taken() == ids
+
+
+async def test_log_from_another_cluster_is_not_followed(db: Database, outbox: Outbox, practice: Practice) -> None:
+    """After a restore into a new cluster its events would come before every cursor, and be skipped."""
+    await record(outbox, practice)
+    await check_log(db)
+    await db.execute("update events set xid = xid + 1000000")
+    with pytest.raises(LogAhead, match="restored from a dump"):
+        await check_log(db)
 
 
 def test_event_knows_when_it_was_recorded() -> None:

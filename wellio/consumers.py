@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import time
 
-from wellio.db import Connection, Row
+from wellio.db import Connection, Database, Row
 from wellio.errors import Unavailable
 from wellio.events import Cursor, Event, EventType
 from wellio.live import Live, Push
@@ -70,12 +70,21 @@ values ($1, $2, $3)
 on conflict on constraint consumer_failures_pkey do nothing
 """
 
+# Transaction numbers begin again in a new cluster: there, cursors from a dump would stand ahead of all that happens.
+IS_LOG_AHEAD = """
+select exists (select from events where xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+"""
+
 # Takes a batch in the transaction given; what it returns is published after the commit.
 Handler = Callable[[Connection, Sequence[Event]], Awaitable[Sequence[Push]]]
 
 
 class Superseded(Exception):
     """Another process has moved the cursor: it leads, and this one should not go on."""
+
+
+class LogAhead(Exception):
+    """The log was restored from another cluster: following it would skip what happens from now on."""
 
 
 class Consumer:
@@ -183,6 +192,15 @@ class Consumer:
         moved = await connection.execute(ADVANCE_CURSOR, self.name, start.xid, start.position, end.xid, end.position)
         if moved != "UPDATE 1":
             raise Superseded(f"Consumer {self.name} was moved by another process.")
+
+
+async def check_log(db: Database) -> None:
+    """Raises LogAhead."""
+    if await db.fetchval(IS_LOG_AHEAD):
+        raise LogAhead(
+            "The event log has transaction numbers that this PostgreSQL cluster has not come to: it was restored from "
+            "a dump. Raise the cluster's next number above max(events.xid) with pg_resetwal -x, then start again."
+        )
 
 
 def publish(live: Live, pushes: Iterable[Push]) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wellio.consumers import Consumer, Superseded, is_history, next_retry
+from wellio.consumers import Consumer, Superseded, check_log, is_history, next_retry
 from wellio.db import Connection
 from wellio.events import Event, EventType
 from wellio.jobs.schedule import Schedule
@@ -95,7 +95,8 @@ async def lead(services: Services) -> None:
 
 
 async def lead_with(outbox: Outbox, live: Live, metrics: Metrics) -> None:
-    """Returns when another process turns out to lead as well."""
+    """Returns when another process turns out to lead as well. Raises LogAhead."""
+    await check_log(outbox.db)
     duties: Sequence[Callable[[], Awaitable[None]]] = (
         learner(outbox, live, metrics).run,
         *[consumer.run for consumer in consumers(outbox, live, metrics)],
