@@ -78,30 +78,58 @@ async def test_poll_left_behind_by_an_upgrade_takes_nothing_along() -> None:
     assert noop.packet_type == 6
 
 
-async def test_websocket_is_written_to_at_once_and_behind_what_waits() -> None:
-    outgoing = Outgoing()
-    outgoing.belongs_to(SimpleNamespace(upgraded=True, upgrading=False))
-    written: list[bytes] = []
-    protocol = SimpleNamespace(_paused=False)
-    transport = SimpleNamespace(write=written.append, is_closing=lambda: False)
-    writer = SimpleNamespace(_closing=False, transport=transport, protocol=protocol, _output_size=0)
-    outgoing.attach(SimpleNamespace(_writer=writer), transport)  # type: ignore[arg-type]
-    packets = [Encoded(b"4%d" % n) for n in range(5)]
+class Wire:
+    """A WebSocket of aiohttp, as far as it matters: what was written to it, and whether it takes more."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.protocol = SimpleNamespace(_paused=False)
+        self.transport = SimpleNamespace(write=self.written.append, is_closing=lambda: False)
+        self.writer = SimpleNamespace(_closing=False, transport=self.transport, protocol=self.protocol, _output_size=0)
+
+    def outgoing(self) -> Outgoing:
+        made = Outgoing()
+        made.belongs_to(SimpleNamespace(upgraded=True, upgrading=False))
+        made.attach(SimpleNamespace(_writer=self.writer), self.transport)  # type: ignore[arg-type]
+        return made
+
+
+async def test_websocket_is_written_to_in_order_with_what_waits() -> None:
+    wire = Wire()
+    outgoing = wire.outgoing()
+    packets = [Encoded(b"4%d" % n) for n in range(6)]
     outgoing.put_nowait(packets[0])  # engineio's writer is not there yet
     assert await poll(outgoing) == [packets[0]]
     writing = asyncio.ensure_future(poll(outgoing))
     await asyncio.sleep(0)
     outgoing.put_nowait(packets[1])
-    assert written == [packets[1].frame]
-    protocol._paused = True
-    outgoing.put_nowait(packets[2])
-    protocol._paused = False
+    wire.protocol._paused = True
+    outgoing.put_nowait(packets[2])  # waits, and what came before it is written first
+    wire.protocol._paused = False
     outgoing.put_nowait(packets[3])
-    assert written == [packets[1].frame]
+    assert wire.written == [packets[1].frame]
     assert await writing == [packets[2], packets[3]]
     outgoing.put_nowait(packets[4])  # the writer has those two in hand
     assert await poll(outgoing) == [packets[4]]
-    assert written == [packets[1].frame]
+    assert wire.written == [packets[1].frame]
+
+
+async def test_packets_of_one_moment_are_one_write() -> None:
+    wire = Wire()
+    outgoing = wire.outgoing()
+    writing = asyncio.ensure_future(poll(outgoing))
+    await asyncio.sleep(0)
+    packets = [Encoded(b"4%d" % n) for n in range(5)]
+    for packet in packets:
+        outgoing.put_nowait(packet)
+    assert (wire.written, outgoing.idle) == ([], False)
+    await asyncio.sleep(0)
+    assert wire.written == [b"".join(packet.frame for packet in packets)]
+    assert outgoing.idle
+    large = Encoded(b"4" + b"x" * 100_000)
+    outgoing.put_nowait(large)
+    assert wire.written[1:] == [large.frame]
+    writing.cancel()
 
 
 @pytest.mark.parametrize(

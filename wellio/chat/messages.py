@@ -137,11 +137,9 @@ class _Lane:
             _fail(parts[0], error)
 
     def _tell(self, stored: Stored) -> None:
-        """After the commit: who follows the log, everybody's devices, then the senders."""
+        """After the commit. The senders go on only when everybody's devices have been told."""
         if stored.messages:
             self._outbox.wake()
-        for message in stored.messages:
-            self._live.publish(stored.audiences[message.conversation_id], "message:new", message)
         for waiting, outcome in stored.outcomes.items():
             if waiting.sent.done():  # whoever sent it has gone; it is stored all the same
                 continue
@@ -149,6 +147,8 @@ class _Lane:
                 waiting.sent.set_result(outcome)
             else:
                 waiting.sent.set_exception(outcome)
+        for message in stored.messages:
+            self._live.publish(stored.audiences[message.conversation_id], "message:new", message)
         self._metrics.messages.inc(len(stored.messages))
         self._metrics.message_batch.observe(len(stored.messages))
 

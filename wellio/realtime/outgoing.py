@@ -16,6 +16,7 @@ MAX_QUEUED_PACKETS = 512
 MAX_QUEUED_BYTES = 1024 * 1024
 # What one polling answer may hold; engine.io's own clients refuse more.
 PACKETS_PER_POLL = 16
+MAX_FRAMES_BYTES = 64 * 1024
 CLOSE_TIMEOUT_S = 2.0
 TEXT_FRAME = 0x81
 
@@ -58,9 +59,10 @@ def frame_of(payload: bytes) -> bytes:
 class Outgoing:
     """The packets on their way to one connection, in order and bounded: what engineio takes for its queue.
 
-    While the WebSocket can take more, a packet is written at once. Otherwise (polling, an upgrade under way,
-    a slow reader) it waits here for engineio's writer or the next poll. A connection that lets too much pile up is
-    aborted: its client reconnects and catches up.
+    While the WebSocket can take more, packets are written as they come, those of one turn of the event loop in one
+    go: a system call costs more than all the rest. Otherwise (polling, an upgrade under way, a slow reader) they wait
+    here for engineio's writer or the next poll. A connection that lets too much pile up is aborted: its client
+    reconnects and catches up.
     """
 
     def __init__(self) -> None:
@@ -69,6 +71,8 @@ class Outgoing:
         self._writer: asyncio.Future[None] | None = None  # engineio's writer, while it has nothing to write
         self._handed = 0
         self.bytes = 0
+        self._frames: list[bytes] = []  # written at the end of this turn of the event loop
+        self._frames_size = 0
         self._socket: Any = None  # engineio.AsyncSocket
         self._websocket: web.WebSocketResponse | None = None
         self._transport: asyncio.Transport | None = None
@@ -101,6 +105,7 @@ class Outgoing:
         if packet is not None:
             if self.aborted or self._written(packet):
                 return
+            self._flush()
             if len(self._packets) >= MAX_QUEUED_PACKETS or self.bytes + _size(packet) > MAX_QUEUED_BYTES:
                 self.on_overflow()
                 return
@@ -149,7 +154,7 @@ class Outgoing:
     @property
     def idle(self) -> bool:
         """Everything was handed to the operating system's socket, or to polls."""
-        return not self._packets and (not self._upgraded or self._writer is not None)
+        return not self._packets and not self._frames and (not self._upgraded or self._writer is not None)
 
     def end(self) -> None:
         """The client has signed off: the poll that it left open is answered."""
@@ -168,6 +173,7 @@ class Outgoing:
         if writer is None or self._transport is None:
             return
         self._closing = True
+        self._flush()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 # Not WebSocketResponse.close(): it hangs up before the client has answered.
@@ -180,6 +186,7 @@ class Outgoing:
     def _stop(self) -> None:
         self.aborted = True
         self._packets.clear()
+        self._frames.clear()
         self.bytes = 0
         self.put_nowait(None)
 
@@ -189,16 +196,32 @@ class Outgoing:
         return socket is not None and socket.upgraded and not socket.upgrading
 
     def _written(self, packet: Packet) -> bool:
-        """Writes to the WebSocket when nothing is before this packet and it takes more (aiohttp 3.14)."""
-        if self._packets or self._writer is None or self._writer.done():
-            return False
-        writer = self._websocket._writer if self._websocket is not None else None
-        if writer is None or writer._closing or writer.transport.is_closing() or writer.protocol._paused:
+        """Whether it goes to the WebSocket: nothing is before it in the queue, and the WebSocket takes more."""
+        if self._packets or self._writer is None or self._writer.done() or self._websocket_writer() is None:
             return False
         frame = packet.frame if isinstance(packet, Encoded) else frame_of(packet.encode().encode())
-        writer.transport.write(frame)
-        writer._output_size += len(frame)
+        if not self._frames:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._frames.append(frame)
+        self._frames_size += len(frame)
+        if self._frames_size > MAX_FRAMES_BYTES:
+            self._flush()
         return True
+
+    def _flush(self) -> None:
+        frames, self._frames, self._frames_size = self._frames, [], 0
+        writer = self._websocket_writer(even_paused=True) if frames else None
+        if writer is not None:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            writer.transport.write(data)
+            writer._output_size += len(data)
+
+    def _websocket_writer(self, *, even_paused: bool = False) -> Any:
+        """aiohttp's (3.14), while it can be written to."""
+        writer = self._websocket._writer if self._websocket is not None else None
+        if writer is None or writer._closing or writer.transport.is_closing():
+            return None
+        return writer if even_paused or not writer.protocol._paused else None
 
     def _wake(self) -> None:
         if self._upgraded:
