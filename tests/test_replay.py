@@ -423,12 +423,12 @@ async def test_two_at_once_take_no_line_twice(database_url: str, db: Database, t
 
 @pytest.mark.slow
 async def test_killed_and_run_again_it_comes_to_the_same_state(database_url: str, db: Database, tmp_path: Path) -> None:
-    """kill -9 at three places of the sample; then all lines are there once, and the learner as if nothing had been."""
+    """kill -9 twice and Ctrl-C once; then all lines are there once, and the learner as if nothing had been."""
     path = tmp_path / "past.csv"
     path.write_bytes(gzip.decompress(SAMPLE.read_bytes()))
     rows = path.read_text().splitlines()[1:]
-    for share in (0.2, 0.5, 0.8):
-        await _run_and_kill(database_url, db, path, at_line=int(share * len(rows)))
+    for share, number, code in ((0.2, signal.SIGKILL, -9), (0.5, signal.SIGINT, 130), (0.8, signal.SIGKILL, -9)):
+        assert await _run_and_kill(database_url, db, path, number, at_line=int(share * len(rows))) == code
     assert await _finish(database_url, path) == 0
     purchases = [row.split(",") for row in rows]
     paid = sum(round(abs(float(amount)) * 100) for *_, amount in purchases)
@@ -451,14 +451,15 @@ async def _command(database_url: str, path: Path) -> asyncio.subprocess.Process:
     )
 
 
-async def _run_and_kill(database_url: str, db: Database, path: Path, *, at_line: int) -> None:
+async def _run_and_kill(database_url: str, db: Database, path: Path, number: int, *, at_line: int) -> int:
     process = await _command(database_url, path)
     try:
         await eventually(lambda: _has_come_to(db, at_line), within_s=60)
+        process.send_signal(number)
+        return await asyncio.wait_for(process.wait(), 30)
     finally:
         with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL)
-    assert await process.wait() == -signal.SIGKILL
+            process.kill()
 
 
 async def _has_come_to(db: Database, line: int) -> bool:

@@ -6,7 +6,7 @@ from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from wellio.learning.quality import Quality
 
@@ -70,7 +70,8 @@ class Teller:
 
 
 def quality_table(qualities: Sequence[Quality]) -> Table:
-    table = Table("asked", "n", "base rate", "AUC", "weekly AUC", "log loss", "ECE", "rule: AUC", "log loss", box=None)
+    """`by week`: the mean of each week's own AUC; `rule`: of the simple rule, which knows the silence alone."""
+    table = _table("asked", "n", "base", "AUC", "by week", "log loss", "ECE", "rule AUC", "rule loss")
     for q in qualities:
         figures = (q.base_rate, q.auc, q.weekly_auc, q.log_loss, q.ece, q.rule_auc, q.rule_log_loss)
         table.add_row(q.kind, f"{q.n:,}", *[f"{figure:.4f}" for figure in figures])
@@ -78,7 +79,16 @@ def quality_table(qualities: Sequence[Quality]) -> Table:
 
 
 def calibration_table(quality: Quality) -> Table:
-    table = Table("n", "predicted", "happened", box=None)
+    table = _table("n", "predicted", "happened")
     for part in quality.bins:
         table.add_row(f"{part.n:,}", f"{part.probability:.3f}", f"{part.rate:.3f}")
     return table
+
+
+def _table(*headers: str) -> Table:
+    return Table(
+        *[Column(header, no_wrap=True, justify="right") for header in headers],
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )

@@ -45,7 +45,7 @@ from wellio.subscriptions import learner
 
 ROOT = Path(__file__).parent.parent.parent
 # Events in the log that are not learnt yet: so many at most, because what happens in other practices waits behind them.
-MOST_AHEAD = 3000
+MOST_AHEAD = 1500
 POLL_S = 0.02
 # Without a step of the learner for so long nobody learns.
 STALL_S = 60.0
