@@ -48,6 +48,7 @@ class Presence:
         self._here: dict[UUID, Status] = {}
         self._elsewhere: dict[str, dict[UUID, Status]] = {}
         self._practices: dict[UUID, UUID] = {}
+        self._people: dict[UUID, set[UUID]] = {}  # of each practice
         self._told: dict[UUID, str] = {}
         self._changed: dict[UUID, float] = {}  # when each may be told of, by the loop's clock
         self._woken = asyncio.Event()
@@ -102,6 +103,7 @@ class Presence:
 
     def _note(self, user_id: UUID, practice_id: UUID, *, grace: bool = True) -> None:
         self._practices[user_id] = practice_id
+        self._people.setdefault(practice_id, set()).add(user_id)
         now = asyncio.get_running_loop().time()
         wait_s = self._grace_s if grace and not self._statuses(user_id) else 0.0
         self._changed[user_id] = now + wait_s
@@ -122,7 +124,7 @@ class Presence:
 
     async def list_online(self, actor: Actor) -> list[dict[str, Any]]:
         """The actor's acquaintances who are not offline."""
-        online = [u for u, p in self._practices.items() if p == actor.practice_id and self.seen(u) != OFFLINE]
+        online = [u for u in self._people.get(actor.practice_id, ()) if self.seen(u) != OFFLINE]
         return [self._entry(u, self.seen(u)) for u in await self._acquainted(actor, online) if u != actor.user_id]
 
     async def _acquainted(self, actor: Actor, user_ids: Iterable[UUID]) -> set[UUID]:
@@ -170,9 +172,12 @@ class Presence:
         if moved and viewers:
             people = [(self._practices[u], u) for u in moved]
             audience = await list_acquaintances(self._db, people, viewers)
+        alike: dict[frozenset[UUID], list[UUID]] = {}  # those of one group see the same, and get one packet
         for viewer, seen in audience.items():
-            packet = encode_event("presence", {"users": [self._entry(u, moved[u]) for u in seen]})
-            self._fanout.deliver([viewer], packet, event="presence", ephemeral=True)
+            alike.setdefault(frozenset(seen), []).append(viewer)
+        for seen_by_all, all_alike in alike.items():
+            packet = encode_event("presence", {"users": [self._entry(u, moved[u]) for u in seen_by_all]})
+            self._fanout.deliver(all_alike, packet, event="presence", ephemeral=True)
         self._settle(new)
 
     def _settle(self, told: dict[UUID, str]) -> None:
@@ -182,5 +187,11 @@ class Presence:
             if self._now(user_id) == status:
                 self._changed.pop(user_id, None)
             if status == OFFLINE and user_id not in self._changed and not self._statuses(user_id):
-                self._told.pop(user_id)
-                self._practices.pop(user_id, None)
+                self._forget(user_id)
+
+    def _forget(self, user_id: UUID) -> None:
+        self._told.pop(user_id)
+        practice_id = self._practices.pop(user_id)
+        self._people[practice_id].discard(user_id)
+        if not self._people[practice_id]:
+            del self._people[practice_id]
