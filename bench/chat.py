@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import secrets
 import subprocess
 import sys
@@ -52,6 +53,7 @@ class Client:
     websocket: aiohttp.ClientWebSocketResponse
     member: Member
     body: str
+    rate: float  # messages a second at most; 0 for as many as it can
     acks_s: list[float] = field(default_factory=list)
     pushed: int = 0
     failed: list[Any] = field(default_factory=list)
@@ -71,6 +73,8 @@ class Client:
             self.acks_s.append(time.perf_counter() - sent)
             if '"ok":true' not in ack:
                 self.failed.append(ack[:300])
+            if self.rate:  # at random, so that clients do not march in step
+                await asyncio.sleep(max(0.0, random.uniform(0.5, 1.5) / self.rate - (time.perf_counter() - sent)))
 
     async def _until(self, start: str) -> str:
         while True:
@@ -82,9 +86,9 @@ class Client:
             self.pushed += frame.startswith('42["message:new"')
 
 
-async def connect(session: aiohttp.ClientSession, url: str, member: Member, body: str) -> Client:
+async def connect(session: aiohttp.ClientSession, url: str, member: Member, body: str, rate: float) -> Client:
     websocket = await session.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket", compress=0, max_msg_size=0)
-    client = Client(websocket, member, body)
+    client = Client(websocket, member, body, rate)
     await client._until("0{")
     await websocket.send_str("40" + json.dumps({"token": member.token}))
     await client._until('42["session:ready"')
@@ -97,7 +101,7 @@ async def measure(
     """`pids`: the server's, then PostgreSQL's, as far as they are known."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
-        clients = [await connect(session, url, member, "x" * options.chars) for member in members]
+        clients = [await connect(session, url, member, "x" * options.chars, options.rate) for member in members]
         await asyncio.gather(*(c.run(time.perf_counter() + options.warm_up) for c in clients))
         for client in clients:
             client.acks_s.clear()
@@ -249,6 +253,7 @@ def main() -> None:
     parser.add_argument("--login", action="append", default=[], help="email:password")
     parser.add_argument("--pid", type=int, help="of the running server")
     parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--rate", type=float, default=0.0, help="messages a second of each client; 0: as fast as acked")
     parser.add_argument("--group", action="store_true", help="all clients in one conversation")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--warm-up", type=float, default=3.0)
