@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,6 +28,7 @@ from wellio import leader, subscriptions
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.users import find_credentials
 from wellio.db import Database
+from wellio.errors import Unavailable
 from wellio.leader import Leadership
 from wellio.learning import follower as followers
 from wellio.live import Live
@@ -421,6 +424,27 @@ async def test_two_at_once_take_no_line_twice(database_url: str, db: Database, t
     await check_learnt(db)
 
 
+CUT_ALL = """
+select count(pg_terminate_backend(pid))
+from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid()
+"""
+
+
+async def test_database_that_goes_away_is_waited_for(database_url: str, db: Database, tmp_path: Path) -> None:
+    path = write(tmp_path / "past.csv", lines(2000))
+    task = asyncio.create_task(replay(database_url, path, "--batch", "25"))
+    for line in (200, 700, 1200):
+        await eventually(partial(_has_come_to, db, line))
+        connection = await asyncpg.connect(database_url)
+        await connection.execute(CUT_ALL)
+        await connection.close()
+    await task
+    await db.pool.expire_connections()
+    assert (await figures(db))["payments"] == 2000
+    await check_learnt(db)
+
+
 @pytest.mark.slow
 async def test_killed_and_run_again_it_comes_to_the_same_state(database_url: str, db: Database, tmp_path: Path) -> None:
     """kill -9 twice and Ctrl-C once; then all lines are there once, and the learner as if nothing had been."""
@@ -463,7 +487,9 @@ async def _run_and_kill(database_url: str, db: Database, path: Path, number: int
 
 
 async def _has_come_to(db: Database, line: int) -> bool:
-    return bool(await db.fetchval("select exists (select from replays where lines_done >= $1)", line))
+    with contextlib.suppress(Unavailable):
+        return bool(await db.fetchval("select exists (select from replays where lines_done >= $1)", line))
+    return False
 
 
 async def _finish(database_url: str, path: Path) -> int:

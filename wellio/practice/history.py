@@ -7,6 +7,7 @@ continued.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -18,7 +19,7 @@ from wellio.accounts.passwords import Passwords
 from wellio.accounts.practices import Practice, get_practice, insert_practice, registered_event
 from wellio.accounts.users import User, insert_user
 from wellio.db import Connection, Database, Row
-from wellio.errors import Conflict, Invalid, NotFound
+from wellio.errors import Conflict, Invalid, NotFound, Unavailable
 from wellio.events import Cursor, Event, EventType
 from wellio.ids import uuid7
 from wellio.outbox import Outbox
@@ -163,29 +164,47 @@ class History:
         self._practice = replay.practice
         self._known: dict[str, UUID] = {}
         self._batches = 0
+        self._in_doubt = False
         self.replay = replay
 
     async def take(self, batch: Batch) -> int:
-        """Returns the number of the transaction. Raises Conflict when another process takes lines into the practice."""
-        found: dict[str, UUID] = {}
+        """Returns the number of the transaction, 0 when the batch turns out to be taken already.
+
+        Raises Conflict when another process takes lines into the practice; Unavailable, and may then be called again.
+        """
         after = _after(self.replay, batch)
+        xid, ids = 0, dict[str, UUID]()
+        if not self._in_doubt or not await self._was_taken(after):
+            self._in_doubt = True  # until the commit is known
+            xid, ids = await self._store(batch, after)
+        self._in_doubt = False
+        self._known = ids if len(self._known) > REMEMBERED_CLIENTS else self._known | ids
+        self.replay = after
+        await self._tell_sizes()
+        return xid
+
+    async def _was_taken(self, after: Replay) -> bool:
+        """Whether the last try was committed, though its answer was lost."""
+        stored = await get_replay(self._outbox.db, self._practice)
+        return stored is not None and (stored.lines_done, stored.digest) == (after.lines_done, after.digest)
+
+    async def _store(self, batch: Batch, after: Replay) -> tuple[int, dict[str, UUID]]:
         async with self._outbox.transaction() as tx:
             xid = await self._advance(tx.connection, after)
-            found, new = await self._clients(tx.connection, batch.entries)
-            events = await self._enter(tx.connection, batch.entries, found)
+            ids, new = await self._clients(tx.connection, batch.entries)
+            events = await self._enter(tx.connection, batch.entries, ids)
             for entry, event in zip(batch.entries, events, strict=True):
                 if entry.client_ref in new:
                     new.remove(entry.client_ref)
-                    tx.record(self._created(found[entry.client_ref], entry.at))
+                    tx.record(self._created(ids[entry.client_ref], entry.at))
                 tx.record(event)
-        if len(self._known) > REMEMBERED_CLIENTS:
-            self._known.clear()
-        self._known |= found
-        self.replay = after
+        return xid, ids
+
+    async def _tell_sizes(self) -> None:
         self._batches += 1
         if self._batches in TOLD_AFTER_BATCHES:
-            await self._outbox.db.execute(TELL_SIZES)
-        return xid
+            with suppress(Unavailable):  # it only helps
+                await self._outbox.db.execute(TELL_SIZES)
 
     async def _advance(self, connection: Connection, after: Replay) -> int:
         place = (after.digest, after.lines_done, after.lines_refused, after.events_done, after.first_at, after.last_at)

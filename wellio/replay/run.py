@@ -4,19 +4,22 @@ import asyncio
 import gc
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 from rich.console import Console
 
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.practices import DEFAULT_HORIZON_DAYS
+from wellio.consumers import next_retry
 from wellio.db import Database
 from wellio.embedded import EmbeddedError
-from wellio.errors import StartupError, WellioError
+from wellio.errors import StartupError, Unavailable, WellioError
 from wellio.events import Cursor
 from wellio.jobs.command import find_database, migrated
 from wellio.leader import Leadership
@@ -49,6 +52,10 @@ MOST_AHEAD = 1500
 POLL_S = 0.02
 # Without a step of the learner for so long nobody learns.
 STALL_S = 60.0
+# How long the database may be away: a restart, a failover.
+PATIENCE_S = 180.0
+
+T = TypeVar("T")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -154,8 +161,8 @@ async def _take(url: str, outbox: Outbox, options: Options, found: Survey, repla
         async with teller.progress(found.lines, replay.lines_done):
             await _write(outbox, options, found, history, teller)
             if found.damaged_at is None:
-                await end_replay(outbox, history.replay)
-            await _wait_until_learnt(outbox, history.replay, replay.events_done, teller)
+                await patiently(partial(end_replay, outbox, history.replay))
+            await patiently(partial(_wait_until_learnt, outbox, history.replay, replay.events_done, teller))
         elsewhere = "" if leadership.held else " They were learnt by the Wellio that is running."
         teller.summary()
         after = history.replay
@@ -173,8 +180,8 @@ async def _write(outbox: Outbox, options: Options, found: Survey, history: Histo
         batches = await asyncio.to_thread(_open_batches, stack, options, history.replay, parser)
         while (batch := await asyncio.to_thread(batches.next)) is not None:
             _stop_on_error(options, batch)
-            await pace.wait()
-            pace.wrote(await history.take(batch), len(batch.entries))
+            await patiently(pace.wait)
+            pace.wrote(await patiently(partial(history.take, batch)), len(batch.entries))
             teller.bad_lines(batch.refused)
             teller.show(history.replay.lines_done, history.replay.events_done - before - pace.ahead)
 
@@ -202,6 +209,20 @@ async def _wait_until_learnt(outbox: Outbox, replay: Replay, before: int, teller
         raise HistoryError("The learner was not saved: no process leads. Run the same command again.")
 
 
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Does `work` again while the database is away, for some minutes. Raises Unavailable when it stays away."""
+    until = monotonic() + PATIENCE_S
+    retry_s = 0.0
+    while True:
+        try:
+            return await work()
+        except Unavailable:
+            if monotonic() > until:
+                raise
+            retry_s = next_retry(retry_s)
+            await asyncio.sleep(retry_s)
+
+
 class Pace:
     """Keeps the writer near the learner, and notices when nobody learns any more."""
 
@@ -227,7 +248,11 @@ class Pace:
 
     async def look(self) -> Cursor:
         """The learner's place. Raises HistoryError when it has long been the same."""
-        place = await get_place(self._db)
+        try:
+            place = await get_place(self._db)
+        except Unavailable:
+            self._moved_at = monotonic()  # nor can the learner move
+            raise
         if place != self._place:
             self._place, self._moved_at = place, monotonic()
         elif monotonic() - self._moved_at > STALL_S:
