@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.chat.conftest import Chat
 from wellio.accounts.actors import Actor
 from wellio.chat.batches import Stored, Waiting, store_at_once, store_locked
-from wellio.chat.messages import MessageWriter, NewMessage, Sent
+from wellio.chat.messages import MessageWriter, NewMessage, Sent, is_plain
 from wellio.errors import Invalid, NotFound
 from wellio.live import Live
 from wellio.metrics import Metrics
@@ -64,6 +64,8 @@ Storing = Callable[[Chat, list[Waiting]], Coroutine[Any, Any, Stored]]
 
 async def at_once(chat: Chat, batch: list[Waiting]) -> Stored:
     """As MessageWriter does it: what is left over is stored the other way."""
+    if not is_plain(batch):
+        return await locked(chat, batch)
     async with chat.db.connection() as connection:
         stored = await store_at_once(connection, batch)
     rest = [waiting for waiting in batch if waiting not in stored.outcomes]

@@ -99,10 +99,12 @@ class _Lane:
                     _fail(batch, RuntimeError("message batch failed"))
 
     async def _store(self, batch: Sequence[Waiting]) -> None:
-        """At once where that is possible; with the locks taken first what was stale, or has an Idempotency-Key."""
-        plain = [waiting for waiting in batch if waiting.once is None]
-        stored = await self._try(self._store_at_once, plain) if plain else None
-        rest = [w for w in batch if w.once is not None or (stored is not None and w not in stored.outcomes)]
+        """At once where that is possible; with the locks taken first what was stale."""
+        if not is_plain(batch):
+            await self._try(self._store_locked, batch)
+            return
+        stored = await self._try(self._store_at_once, batch)
+        rest = [waiting for waiting in batch if stored is not None and waiting not in stored.outcomes]
         if rest:
             await self._try(self._store_locked, rest)
 
@@ -151,6 +153,13 @@ class _Lane:
             self._live.publish(stored.audiences[message.conversation_id], "message:new", message)
         self._metrics.messages.inc(len(stored.messages))
         self._metrics.message_batch.observe(len(stored.messages))
+
+
+def is_plain(batch: Sequence[Waiting]) -> bool:
+    """Whether one statement can take the batch. One with an Idempotency-Key, or with a message twice, goes the other
+    way whole: taken apart, a sender's later messages would pass the earlier ones."""
+    names = {(w.actor.user_id, w.new.conversation_id, w.new.client_message_id) for w in batch}
+    return len(names) == len(batch) and all(waiting.once is None for waiting in batch)
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:
