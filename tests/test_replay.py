@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.factories import House
 from tests.learning_store.histories import learn_at_once, read_log
 from tests.waiting import eventually
 from wellio import leader, subscriptions
@@ -29,12 +30,15 @@ from wellio.accounts.passwords import Passwords
 from wellio.accounts.users import find_credentials
 from wellio.db import Database
 from wellio.errors import Unavailable
+from wellio.idempotency import Once
 from wellio.leader import Leadership
 from wellio.learning import follower as followers
 from wellio.live import Live
 from wellio.metrics import Metrics
-from wellio.outbox import Outbox
-from wellio.practice.history_files import HistoryError
+from wellio.outbox import Outbox, Transaction
+from wellio.practice.history import History, get_replay, start_replay
+from wellio.practice.history_files import Batch, HistoryError
+from wellio.practice.history_lines import Entry, Kind
 from wellio.replay import run
 from wellio.replay.options import read_options
 from wellio.replay.report import Teller
@@ -443,6 +447,40 @@ async def test_database_that_goes_away_is_waited_for(database_url: str, db: Data
     await db.pool.expire_connections()
     assert (await figures(db))["payments"] == 2000
     await check_learnt(db)
+
+
+class Doubtful(Outbox):
+    """Its commits arrive, or do not, but their answers are lost."""
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+        self.lose = ""
+
+    @asynccontextmanager
+    async def transaction(self, once: Once | None = None) -> AsyncIterator[Transaction]:
+        lose, self.lose = self.lose, ""
+        async with super().transaction(once) as tx:
+            yield tx
+            if lose == "before":
+                raise Unavailable("")
+        if lose == "after":
+            raise Unavailable("")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_batch_whose_commit_is_in_doubt_is_taken_once(db: Database, house: House, moment: str) -> None:
+    outbox = Doubtful(db)
+    history = History(outbox, await start_replay(outbox, house.practice, "past.csv"))
+    paid = Kind("payment", active=True)
+    for number in range(3):
+        entry = Entry("c1", START + timedelta(days=number), paid, 1000)
+        batch = Batch([entry], lines_done=number + 2, digest=bytes([number]))
+        outbox.lose = moment
+        with pytest.raises(Unavailable):
+            await history.take(batch)
+        assert bool(await history.take(batch)) == (moment == "before")
+    assert (await figures(db))["payments"] == 3
+    assert history.replay == await get_replay(db, house.practice)
 
 
 @pytest.mark.slow
