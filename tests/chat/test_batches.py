@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.chat.conftest import Chat
@@ -79,6 +79,10 @@ async def locked(chat: Chat, batch: list[Waiting]) -> Stored:
 
 @pytest.mark.parametrize("store", [at_once, locked])
 @given(members=members, batches=st.lists(st.lists(attempts, max_size=12), max_size=3))
+@example(
+    members=(set(), set(), {"owner"}),
+    batches=[[Attempt("owner", 2, 2, True), Attempt("owner", 2, 2, False), Attempt("owner", 2, 0, False)]],
+)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_batches_come_to_what_the_model_says(
     chat: Chat, store: Storing, members: tuple[set[str], ...], batches: list[list[Attempt]]

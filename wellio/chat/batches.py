@@ -157,50 +157,61 @@ class Stored:
 
 
 async def store_at_once(connection: Connection, batch: Sequence[Waiting]) -> Stored:
-    """One statement, and so one transaction. What is stale, or repeats a refused one of the batch, is left over."""
-    first = {waiting.key: waiting for waiting in reversed(batch)}
-    asked = [waiting for waiting in batch if first[waiting.key] is waiting]
-    ids = [uuid7() for _ in asked]
+    """One statement, and so one transaction, for a batch without repeats. What is stale is left over."""
+    ids = [uuid7() for _ in batch]
     rows = await connection.fetch(
         STORE_MESSAGES,
-        *_conversations(asked),
-        [w.actor.practice_id for w in asked],
-        [w.new.conversation_id for w in asked],
-        [w.actor.user_id for w in asked],
-        [w.new.client_message_id for w in asked],
-        [w.new.body for w in asked],
-        [w.new.reply_to for w in asked],
+        *_conversations(batch),
+        [w.actor.practice_id for w in batch],
+        [w.new.conversation_id for w in batch],
+        [w.actor.user_id for w in batch],
+        [w.new.client_message_id for w in batch],
+        [w.new.body for w in batch],
+        [w.new.reply_to for w in batch],
         ids,
-        [uuid7() for _ in asked],
+        [uuid7() for _ in batch],
         datetime.now(UTC),
         EventType.MESSAGE_SENT,
     )
     outcomes: dict[Waiting, Outcome] = {
         waiting: _outcome(waiting, message_id, row)
-        for waiting, message_id, row in zip(asked, ids, rows, strict=True)
+        for waiting, message_id, row in zip(batch, ids, rows, strict=True)
         if row["current"] is not False
     }
     messages = [o.message for o in outcomes.values() if isinstance(o, Sent) and not o.duplicate]
     audiences = {row["conversation_id"]: row["audience"] for row in rows if row["audience"]}
-    for waiting in batch:
-        stored = outcomes.get(first[waiting.key])
-        if waiting not in outcomes and isinstance(stored, Sent):
-            outcomes[waiting] = Sent(stored.message, duplicate=True)
     return Stored(outcomes, messages, audiences)
 
 
 async def store_locked(tx: Transaction, batch: Sequence[Waiting]) -> Stored:
-    """The same in a transaction that takes the locks first, so that nothing is left over; keeps Idempotency-Keys."""
+    """The same in a transaction that takes the locks first, so that nothing is left over; keeps Idempotency-Keys.
+
+    A message that repeats another of the batch begins a statement of its own: whether it is new depends on what
+    became of the first, and those behind it are numbered after it.
+    """
     refused = await _claim(tx, batch)
     asked = [waiting for waiting in batch if waiting not in refused]
     await tx.connection.execute(LOCK_CONVERSATIONS, *_conversations(asked))
     stored = Stored(refused, [], {})
-    while left := [waiting for waiting in asked if waiting not in stored.outcomes]:
-        stored |= await store_at_once(tx.connection, left)
+    for part in _without_repeats(asked):
+        stored |= await store_at_once(tx.connection, part)
     for waiting, outcome in stored.outcomes.items():
         if waiting.once is not None and isinstance(outcome, Sent):
             await keep(tx.connection, waiting.once, outcome.message)
     return stored
+
+
+def _without_repeats(batch: Iterable[Waiting]) -> list[list[Waiting]]:
+    """The batch in its order, cut wherever a message comes that the part has already."""
+    parts: list[list[Waiting]] = [[]]
+    keys: set[tuple[UUID, UUID, UUID]] = set()
+    for waiting in batch:
+        if waiting.key in keys:
+            parts.append([])
+            keys.clear()
+        keys.add(waiting.key)
+        parts[-1].append(waiting)
+    return parts
 
 
 def _conversations(batch: Iterable[Waiting]) -> tuple[list[UUID], list[UUID]]:

@@ -168,8 +168,7 @@ class _Lane:
 def is_plain(batch: Sequence[Waiting]) -> bool:
     """Whether one statement can take the batch. One with an Idempotency-Key, or with a message twice, goes the other
     way whole: taken apart, a sender's later messages would pass the earlier ones."""
-    names = {(w.actor.user_id, w.new.conversation_id, w.new.client_message_id) for w in batch}
-    return len(names) == len(batch) and all(waiting.once is None for waiting in batch)
+    return len({w.key for w in batch}) == len(batch) and all(waiting.once is None for waiting in batch)
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:
