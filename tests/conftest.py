@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +14,7 @@ from uuid import uuid4
 import aiohttp
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.api import Api
 from tests.factories import House, make_house
@@ -29,9 +31,19 @@ ADMIN_URL = os.environ.get("TEST_DATABASE_URL", "")
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "")
 
 
+# How long an example takes says what machine this is, not whether the code is right. The complete run tries the same
+# examples each time; other runs look for new ones.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("complete", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("complete" if os.environ.get("WELLIO_REQUIRE_ALL") else "explore")
+
+
 def pytest_configure() -> None:
     if not ADMIN_URL or not REDIS_URL:
         raise pytest.UsageError("Run the tests with bin/test: it starts the servers they need.")
+    # Started in the background (nohup, a shell's &), signals are ignored, and so by every process a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def url_of(database: str) -> str:
