@@ -2,6 +2,26 @@
 
 CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public;
 
+CREATE FUNCTION public.end_sessions_of_changed_user() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update auth_sessions
+    set revoked_at = now(), revoked_reason = case when new.role <> old.role then 'role changed' else 'suspended' end
+    where practice_id = new.practice_id and user_id = new.id and revoked_at is null;
+
+    return null;
+
+end $$;
+
+CREATE FUNCTION public.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception 'The audit log is append-only.' using errcode = 'insufficient_privilege';
+
+end $$;
+
 CREATE TABLE public.clients (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -125,6 +145,58 @@ CREATE FUNCTION public.visible_sessions(practice uuid, viewer_role text, viewer 
                    select c.id from clients c where c.practice_id = practice and c.user_id = viewer)))
 $$;
 
+CREATE TABLE public.api_keys (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    prefix text NOT NULL,
+    key_hash bytea NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_keys_scopes CHECK ((cardinality(scopes) > 0))
+);
+
+CREATE TABLE public.audit_chain (
+    number bigint NOT NULL,
+    audit_id uuid NOT NULL,
+    xid bigint NOT NULL,
+    "position" bigint NOT NULL,
+    hash bytea NOT NULL
+);
+
+CREATE TABLE public.audit_log (
+    "position" bigint NOT NULL,
+    xid bigint DEFAULT ((pg_current_xact_id())::text)::bigint NOT NULL,
+    id uuid NOT NULL,
+    practice_id uuid,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    actor_id uuid,
+    actor_role text,
+    session_id uuid,
+    api_key_id uuid,
+    action text NOT NULL,
+    outcome text NOT NULL,
+    subject_id uuid,
+    client_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    request_id text DEFAULT ''::text NOT NULL,
+    address text DEFAULT ''::text NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_log_outcome CHECK ((outcome = ANY (ARRAY['done'::text, 'read'::text, 'denied'::text, 'failed'::text])))
+);
+
+ALTER TABLE public.audit_log ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_log_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.auth_sessions (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -136,7 +208,8 @@ CREATE TABLE public.auth_sessions (
     last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     revoked_at timestamp with time zone,
-    revoked_reason text
+    revoked_reason text,
+    authenticated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.consumer_failures (
@@ -211,6 +284,24 @@ CREATE TABLE public.idempotency_keys (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.invitations (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    email text NOT NULL,
+    role text NOT NULL,
+    client_id uuid,
+    invited_by uuid NOT NULL,
+    token_hash bytea,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    sent_at timestamp with time zone,
+    expires_at timestamp with time zone NOT NULL,
+    accepted_at timestamp with time zone,
+    accepted_by uuid,
+    revoked_at timestamp with time zone,
+    CONSTRAINT invitations_client_role CHECK (((role = 'client'::text) = (client_id IS NOT NULL))),
+    CONSTRAINT invitations_role CHECK ((role = ANY (ARRAY['owner'::text, 'coach'::text, 'client'::text])))
+);
+
 CREATE TABLE public.job_runs (
     id uuid NOT NULL,
     name text NOT NULL,
@@ -245,6 +336,22 @@ ALTER TABLE public.learner_snapshots ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 
+CREATE TABLE public.mails (
+    id uuid NOT NULL,
+    practice_id uuid,
+    user_id uuid,
+    kind text NOT NULL,
+    recipient text NOT NULL,
+    data jsonb DEFAULT '{}'::jsonb NOT NULL,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT mails_status CHECK ((status = ANY (ARRAY['waiting'::text, 'sent'::text, 'dropped'::text, 'dead'::text])))
+);
+
 CREATE TABLE public.messages (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -270,6 +377,19 @@ CREATE TABLE public.notifications (
     event_id uuid NOT NULL,
     read_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.one_time_tokens (
+    token_hash bytea NOT NULL,
+    practice_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    purpose text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    CONSTRAINT one_time_tokens_purpose CHECK ((purpose = ANY (ARRAY['password_reset'::text, 'verify_email'::text, 'second_factor'::text])))
 );
 
 CREATE TABLE public.practices (
@@ -312,6 +432,13 @@ CREATE TABLE public.predictions (
     CONSTRAINT predictions_status CHECK ((status = ANY (ARRAY['ok'::text, 'not_enough_history'::text])))
 );
 
+CREATE TABLE public.recovery_codes (
+    practice_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    code_hash bytea NOT NULL,
+    used_at timestamp with time zone
+);
+
 CREATE TABLE public.refresh_tokens (
     token_hash bytea NOT NULL,
     session_id uuid NOT NULL,
@@ -350,9 +477,36 @@ CREATE TABLE public.users (
     status text DEFAULT 'active'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    email_verified_at timestamp with time zone,
+    pending_email text,
+    totp_secret bytea,
+    totp_enabled_at timestamp with time zone,
+    totp_last_step bigint DEFAULT 0 NOT NULL,
     CONSTRAINT users_role CHECK ((role = ANY (ARRAY['owner'::text, 'coach'::text, 'client'::text]))),
-    CONSTRAINT users_status CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text])))
+    CONSTRAINT users_status CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT users_totp_has_secret CHECK (((totp_enabled_at IS NULL) OR (totp_secret IS NOT NULL)))
 );
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_hash_key UNIQUE (key_hash);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.audit_chain
+    ADD CONSTRAINT audit_chain_audit_key UNIQUE (audit_id);
+
+ALTER TABLE ONLY public.audit_chain
+    ADD CONSTRAINT audit_chain_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (xid, "position");
 
 ALTER TABLE ONLY public.auth_sessions
     ADD CONSTRAINT auth_sessions_pkey PRIMARY KEY (id);
@@ -399,6 +553,12 @@ ALTER TABLE ONLY public.events
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, operation, key);
 
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_practice_id_id_key UNIQUE (practice_id, id);
+
 ALTER TABLE ONLY public.job_runs
     ADD CONSTRAINT job_runs_due_key UNIQUE (name, due_at);
 
@@ -407,6 +567,9 @@ ALTER TABLE ONLY public.job_runs
 
 ALTER TABLE ONLY public.learner_snapshots
     ADD CONSTRAINT learner_snapshots_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.mails
+    ADD CONSTRAINT mails_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_client_message_key UNIQUE (conversation_id, sender_id, client_message_id);
@@ -426,6 +589,9 @@ ALTER TABLE ONLY public.notifications
 ALTER TABLE ONLY public.notifications
     ADD CONSTRAINT notifications_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.one_time_tokens
+    ADD CONSTRAINT one_time_tokens_pkey PRIMARY KEY (token_hash);
+
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
 
@@ -440,6 +606,9 @@ ALTER TABLE ONLY public.prediction_outcomes
 
 ALTER TABLE ONLY public.predictions
     ADD CONSTRAINT predictions_pkey PRIMARY KEY (practice_id, client_id);
+
+ALTER TABLE ONLY public.recovery_codes
+    ADD CONSTRAINT recovery_codes_pkey PRIMARY KEY (user_id, code_hash);
 
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
@@ -468,7 +637,15 @@ ALTER TABLE ONLY public.users
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_practice_id_id_key UNIQUE (practice_id, id);
 
+CREATE INDEX api_keys_user_idx ON public.api_keys USING btree (practice_id, user_id, created_at DESC);
+
+CREATE INDEX audit_log_clients_idx ON public.audit_log USING gin (client_ids);
+
+CREATE INDEX audit_log_practice_idx ON public.audit_log USING btree (practice_id, at DESC, id);
+
 CREATE UNIQUE INDEX auth_sessions_cookie_key ON public.auth_sessions USING btree (cookie_hash) WHERE (cookie_hash IS NOT NULL);
+
+CREATE INDEX auth_sessions_revoked_idx ON public.auth_sessions USING btree (revoked_at) WHERE (revoked_at IS NOT NULL);
 
 CREATE INDEX auth_sessions_user_idx ON public.auth_sessions USING btree (practice_id, user_id);
 
@@ -484,9 +661,21 @@ CREATE INDEX events_client_idx ON public.events USING btree (practice_id, client
 
 CREATE INDEX idempotency_keys_created_idx ON public.idempotency_keys USING btree (created_at);
 
+CREATE INDEX invitations_practice_idx ON public.invitations USING btree (practice_id, created_at DESC, id);
+
+CREATE UNIQUE INDEX invitations_token_key ON public.invitations USING btree (token_hash) WHERE (token_hash IS NOT NULL);
+
 CREATE INDEX job_runs_started_idx ON public.job_runs USING btree (started_at DESC);
 
+CREATE INDEX mails_practice_idx ON public.mails USING btree (practice_id, created_at DESC);
+
+CREATE INDEX mails_waiting_idx ON public.mails USING btree (next_attempt_at, id) WHERE (status = 'waiting'::text);
+
 CREATE INDEX notifications_user_idx ON public.notifications USING btree (practice_id, user_id, created_at DESC);
+
+CREATE INDEX one_time_tokens_expires_idx ON public.one_time_tokens USING btree (expires_at);
+
+CREATE INDEX one_time_tokens_user_idx ON public.one_time_tokens USING btree (practice_id, user_id, purpose);
 
 CREATE INDEX payments_client_idx ON public.payments USING btree (practice_id, client_id, paid_at DESC);
 
@@ -505,6 +694,15 @@ CREATE INDEX sessions_coach_idx ON public.sessions USING btree (practice_id, coa
 CREATE INDEX sessions_starts_idx ON public.sessions USING btree (practice_id, starts_at, id);
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
+
+CREATE TRIGGER audit_chain_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_chain FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_log FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER users_changed_ends_sessions AFTER UPDATE OF role, status ON public.users FOR EACH ROW WHEN (((new.role <> old.role) OR (new.status <> 'active'::text))) EXECUTE FUNCTION public.end_sessions_of_changed_user();
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.auth_sessions
     ADD CONSTRAINT auth_sessions_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
@@ -536,6 +734,24 @@ ALTER TABLE ONLY public.conversations
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
 
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_accepted_by_fkey FOREIGN KEY (practice_id, accepted_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_invited_by_fkey FOREIGN KEY (practice_id, invited_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.mails
+    ADD CONSTRAINT mails_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.mails
+    ADD CONSTRAINT mails_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
+
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);
 
@@ -548,6 +764,9 @@ ALTER TABLE ONLY public.messages
 ALTER TABLE ONLY public.notifications
     ADD CONSTRAINT notifications_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
 
+ALTER TABLE ONLY public.one_time_tokens
+    ADD CONSTRAINT one_time_tokens_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
 
@@ -559,6 +778,9 @@ ALTER TABLE ONLY public.payments
 
 ALTER TABLE ONLY public.predictions
     ADD CONSTRAINT predictions_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.recovery_codes
+    ADD CONSTRAINT recovery_codes_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES public.auth_sessions(id) ON DELETE CASCADE;

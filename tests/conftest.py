@@ -108,6 +108,8 @@ def config(database_url: str, tmp_path: Path) -> Config:
         data_dir=tmp_path,
         demo=False,
         log_level="info",
+        encryption_keys={"k1": bytes(range(32))},
+        rate_limit_scale=10_000,
     )
 
 

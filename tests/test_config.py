@@ -13,6 +13,9 @@ PRODUCTION = {
     "DATABASE_URL": "postgresql://wellio@db/wellio",
     "REDIS_URL": "redis://redis:6379",
     "JWT_SECRET": GOOD_SECRET,
+    "ENCRYPTION_KEYS": "k1:" + "A" * 43 + "=",
+    "SMTP_URL": "smtp://mail:25",
+    "PUBLIC_URL": "https://wellio.example.org",
 }
 
 
@@ -30,7 +33,7 @@ def test_production_needs_and_takes_real_settings() -> None:
     config = read_config(PRODUCTION)
     assert config.production
     assert not config.demo
-    for name in ("DATABASE_URL", "REDIS_URL", "JWT_SECRET"):
+    for name in ("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "ENCRYPTION_KEYS", "SMTP_URL", "PUBLIC_URL"):
         with pytest.raises(StartupError, match=f"{name} is not set"):
             read_config({k: v for k, v in PRODUCTION.items() if k != name})
 
@@ -51,6 +54,14 @@ def test_production_needs_and_takes_real_settings() -> None:
         ("JWT_SECRET", "short", "too short"),
         ("JWT_SECRET", "secret" * 10, "placeholder"),
         ("JWT_SECRET", "a" * 64, "placeholder"),
+        ("ENCRYPTION_KEYS", "hunter2", "entry 1 is not id:key"),
+        ("ENCRYPTION_KEYS", "k1:hunter2", "entry 1 is not id:key"),
+        ("ENCRYPTION_KEYS", f"k1:{'A' * 43}=,k1:{'A' * 43}=", "entry 2 is not id:key"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, proxy", "'proxy' is not an address"),
+        ("RATE_LIMIT_SCALE", "0", "number above 0"),
+        ("RATE_LIMIT_SCALE", "nan", "number above 0"),
+        ("SMTP_URL", "mail.example.org", "smtp://"),
+        ("PUBLIC_URL", "wellio.example.org", "https://wellio.example.com"),
     ],
 )
 def test_wrong_value_is_named_with_what_is_right(name: str, value: str, says: str) -> None:
@@ -63,7 +74,7 @@ def test_wrong_value_is_named_with_what_is_right(name: str, value: str, says: st
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(StartupError) as raised:
         read_config({"PORT": "x", "LOG_LEVEL": "y", "WELLIO_ENV": "production"})
-    assert len(str(raised.value).splitlines()) == 5
+    assert len(str(raised.value).splitlines()) == 8
 
 
 def test_env_file_gives_values_and_names_a_bad_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.factories import make_practice
+from tests.owner import as_owner
 from tests.waiting import eventually
 from wellio import consumers
 from wellio.accounts.practices import Practice
@@ -65,7 +66,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def practice(db: Database) -> Practice:
-    await db.execute("create table taken (nr bigint generated always as identity, event_id uuid not null)")
+    await as_owner(db, "create table taken (nr bigint generated always as identity, event_id uuid not null)")
     return await make_practice(db)
 
 
@@ -226,9 +227,10 @@ async def test_consumer_waits_for_the_database_and_goes_on(outbox: Outbox, pract
     async with running(taker.consumer.run):
         ids = [await record(outbox, practice)]
         await eventually(lambda: taker.has_taken(1))
-        await outbox.db.execute(
+        await as_owner(
+            outbox.db,
             "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and pid <> pg_backend_pid()"
+            " where datname = current_database() and pid <> pg_backend_pid()",
         )
         ids.append(await record(outbox, practice))
         await eventually(lambda: taker.has_taken(2))

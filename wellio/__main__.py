@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wellio.config import Config, development_secret, load_config
+from wellio.config import Config, development_encryption_keys, development_secret, load_config
 from wellio.errors import StartupError
 
 
@@ -61,6 +61,8 @@ def _start_servers(config: Config, stack: ExitStack) -> Started:
         )
     if not config.jwt_secret:
         config = replace(config, jwt_secret=development_secret(config.data_dir))
+    if not config.encryption_keys:
+        config = replace(config, encryption_keys=development_encryption_keys(config.data_dir))
     return Started(config, data_dir, log_dir)
 
 
@@ -74,7 +76,7 @@ async def _serve(started: Started) -> None:
     config = started.config
     assert config.database_url
     try:
-        await migrate(config.database_url)
+        await migrate(config.migration_database_url or config.database_url)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # asyncpg's words name host, user and database, never the password
         raise StartupError(f"Can't use the database of DATABASE_URL: {error}") from error

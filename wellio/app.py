@@ -29,6 +29,7 @@ from wellio.live import Live
 from wellio.metrics import Metrics, probe_loop
 from wellio.outbox import Outbox
 from wellio.realtime.server import Realtime
+from wellio.sealing import Sealer
 from wellio.services import SERVICES, Services
 from wellio.subscriptions import lead
 from wellio.tasks import end_tasks
@@ -64,6 +65,7 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
             tokens=Tokens(config.jwt_secret),
             messages=messages,
             metrics=metrics,
+            sealer=Sealer(config.encryption_keys),
         )
     finally:
         await messages.stop()

@@ -1,18 +1,27 @@
 """Settings, read once from the environment. Nothing else in Wellio reads the environment."""
 
+import base64
+import binascii
+import ipaddress
 import os
+import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from wellio.errors import StartupError
 
 ROOT = Path(__file__).parent.parent
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 ENVIRONMENTS = ("development", "production")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MIN_SECRET_BYTES = 32
+ENCRYPTION_KEY_BYTES = 32
+KEY_ID = re.compile(r"[a-z0-9_-]{1,32}")
 WEAK_SECRETS = ("change", "secret", "password", "example", "wellio")
 
 
@@ -30,6 +39,14 @@ class Config:
     data_dir: Path
     demo: bool
     log_level: str
+    migration_database_url: str | None = None
+    jwt_secret_previous: str = ""
+    encryption_keys: Mapping[str, bytes] = field(default_factory=dict)
+    public_url: str = ""
+    smtp_url: str | None = None
+    mail_from: str = "Wellio <no-reply@localhost>"
+    trusted_proxies: tuple[Network, ...] = ()
+    rate_limit_scale: float = 1.0
 
     @property
     def production(self) -> bool:
@@ -53,6 +70,14 @@ def read_config(environ: Mapping[str, str]) -> Config:
         data_dir=data_dir,
         demo=reader.flag("WELLIO_DEMO", default=env != "production"),
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "info"),
+        migration_database_url=reader.url("MIGRATION_DATABASE_URL", ("postgresql", "postgres")),
+        jwt_secret_previous=reader.text("JWT_SECRET_PREVIOUS", ""),
+        encryption_keys=reader.keys("ENCRYPTION_KEYS"),
+        public_url=reader.public_url("PUBLIC_URL"),
+        smtp_url=reader.url("SMTP_URL", ("smtp", "smtps")),
+        mail_from=reader.text("MAIL_FROM", "Wellio <no-reply@localhost>"),
+        trusted_proxies=reader.networks("TRUSTED_PROXIES"),
+        rate_limit_scale=reader.positive("RATE_LIMIT_SCALE", 1.0),
     )
     if config.production:
         problems += _production_problems(config)
@@ -69,14 +94,22 @@ def load_config() -> Config:
     return replace(config, data_dir=(ROOT / config.data_dir).resolve())
 
 
-def development_secret(data_dir: Path) -> str:
-    """The signing key of a development instance: made once, kept in the data folder, readable by its owner only."""
-    path = data_dir / "jwt_secret"
+def development_secret(data_dir: Path, name: str = "jwt_secret") -> str:
+    """A secret of a development instance: made once, kept in the data folder, readable by its owner only."""
+    path = data_dir / name
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(64))
+        # Whole or not at all: a kill in between must not leave an empty secret to start with.
+        draft = data_dir / f".{name}.{secrets.token_hex(8)}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(64))
+        draft.rename(path)
     return path.read_text().strip()
+
+
+def development_encryption_keys(data_dir: Path) -> Mapping[str, bytes]:
+    """The one key of a development instance, kept beside its signing key."""
+    return {"development": sha256(development_secret(data_dir, "encryption_key").encode()).digest()}
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -140,13 +173,68 @@ class _Reader:
                 self._problems.append(f"{name}: {value!r} is not an origin; write https://app.example.com.")
         return values
 
+    def public_url(self, name: str) -> str:
+        """The address that links in mails begin with; empty: where it listens."""
+        value = self.text(name, "").rstrip("/")
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment):
+            self._problems.append(f"{name} is {value!r}: write the address people use, https://wellio.example.com.")
+        return value
+
+    def keys(self, name: str) -> Mapping[str, bytes]:
+        """`id:base64` of 32 bytes each, separated by commas; the first one seals."""
+        keys: dict[str, bytes] = {}
+        for entry in filter(None, (part.strip() for part in self.text(name, "").split(","))):
+            key_id, _, encoded = entry.partition(":")
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except binascii.Error:
+                key = b""
+            if not KEY_ID.fullmatch(key_id) or len(key) != ENCRYPTION_KEY_BYTES or key_id in keys:
+                # The entry is not repeated: it is a secret.
+                self._problems.append(
+                    f"{name}: entry {len(keys) + 1} is not id:key; write e.g. k1: and then openssl rand -base64 32, "
+                    "each id once."
+                )
+                return {}
+            keys[key_id] = key
+        return keys
+
+    def networks(self, name: str) -> tuple[Network, ...]:
+        """Addresses or CIDR ranges, separated by commas."""
+        networks: list[Network] = []
+        for entry in filter(None, (part.strip() for part in self.text(name, "").split(","))):
+            try:
+                networks.append(ipaddress.ip_network(entry))
+            except ValueError:
+                self._problems.append(f"{name}: {entry!r} is not an address or a range such as 10.0.0.0/8.")
+        return tuple(networks)
+
+    def positive(self, name: str, default: float) -> float:
+        value = self.text(name, str(default))
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= 1_000_000:
+            self._problems.append(f"{name} is {value!r}: use a number above 0, such as 1 or 0.5.")
+            return default
+        return number
+
 
 def _production_problems(config: Config) -> list[str]:
     problems = [
         f"{name} is not set: production needs it."
-        for name, value in (("DATABASE_URL", config.database_url), ("REDIS_URL", config.redis_url))
+        for name, value in (
+            ("DATABASE_URL", config.database_url),
+            ("REDIS_URL", config.redis_url),
+            ("SMTP_URL", config.smtp_url),
+            ("PUBLIC_URL", config.public_url),
+        )
         if not value
     ]
+    if not config.encryption_keys:
+        problems.append("ENCRYPTION_KEYS is not set: production needs one: k1: and then openssl rand -base64 32.")
     if not config.jwt_secret:
         problems.append("JWT_SECRET is not set: production needs at least 32 random bytes (openssl rand -base64 48).")
     else:

@@ -24,6 +24,8 @@ SERVER_SETTINGS = {
     "lock_timeout": "2s",
     "idle_in_transaction_session_timeout": "10s",
 }
+# What the app may not do (change the schema, the audit log), no bug and no injected SQL can: see sql/migrations.
+APP_ROLE = "wellio_app"
 # Short OLTP statements: compiling them takes longer than running them.
 SERVER_SETTINGS |= {"jit": "off"}
 
@@ -121,7 +123,7 @@ async def open_database(url: str, *, min_size: int = POOL_MIN, max_size: int = P
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         max_inactive_connection_lifetime=300,
-        server_settings=SERVER_SETTINGS,
+        server_settings=SERVER_SETTINGS | {"role": APP_ROLE},
         init=_prepare_connection,
     )
     return Database(pool)

@@ -13,6 +13,7 @@ from wellio.db import Database
 from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
+from wellio.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Services:
     tokens: Tokens
     messages: MessageWriter
     metrics: Metrics
+    sealer: Sealer
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -186,7 +186,7 @@ def forged_tokens(house: House, tokens: Tokens, good: str) -> dict[str, str]:
         "far too long": good + "a" * 70_000,
         "a plain JWT": jwt.encode(claims, key, headers={"typ": "JWT"}),
         "with another algorithm": jwt.encode(claims, key, algorithm="HS512", headers=typed),
-        "with algorithm none": jwt.encode(claims, None, algorithm="none", headers=typed),
+        "with algorithm none": jwt.encode(claims, "", algorithm="none", headers=typed),
         "of another audience": jwt.encode(claims | {"aud": "x"}, key, headers=typed),
         "of another issuer": jwt.encode(claims | {"iss": "x"}, key, headers=typed),
         "not valid yet": jwt.encode(claims | {"nbf": now + timedelta(hours=1)}, key, headers=typed),

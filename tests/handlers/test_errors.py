@@ -12,6 +12,7 @@ import pytest
 
 from tests.api import Answer, Api
 from tests.factories import House
+from tests.owner import as_owner
 
 SECURITY_HEADERS = (
     "Content-Security-Policy",
@@ -141,7 +142,7 @@ async def test_request_id_is_taken_or_made(api: Api) -> None:
 
 
 async def test_unexpected_exception_tells_nothing(api: Api, house: House, caplog: pytest.LogCaptureFixture) -> None:
-    await api.db.execute("alter table clients rename to clients_gone")
+    await as_owner(api.db, "alter table clients rename to clients_gone")
     answer = await api.get("/api/v1/clients", house.coach, headers={"X-Request-ID": "trace-me"})
     assert_form(answer, 500)
     assert b"clients_gone" not in answer.raw

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.factories import House
 from tests.learning_store.histories import learn_at_once, make_history, payment, read_log
+from tests.owner import as_owner
 from tests.waiting import eventually
 from wellio.consumers import Superseded
 from wellio.db import Connection, Database
@@ -160,7 +161,7 @@ MOMENTS = st.sampled_from(["before", "within", "after"])
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kills=st.lists(st.tuples(st.integers(3, 90), MOMENTS), min_size=1, max_size=6))
 async def test_killed_and_restarted_it_comes_to_the_same_bits(db: Database, kills: list[tuple[int, str]]) -> None:
-    await db.execute("truncate learner_snapshots, prediction_outcomes, predictions, consumers")
+    await as_owner(db, "truncate learner_snapshots, prediction_outcomes, predictions, consumers")
     if not await db.fetchval("select count(*) from events"):
         await make_history(db)
     for lives, moment in kills:
@@ -272,7 +273,7 @@ async def test_prediction_never_goes_back_in_time(db: Database, house: House) ->
             tx.record(payment(house.practice, house.client_id, now - timedelta(days=days)))
     await learn_to_the_end(db)
     before = await db.fetchrow("select * from predictions")
-    await db.execute("truncate learner_snapshots")
+    await as_owner(db, "truncate learner_snapshots")
     heard: list[Any] = []
 
     async def store(connection: Connection, moved: Any) -> Any:

@@ -51,7 +51,7 @@ where practice_id = $1 and id = $2 and revoked_at is null
 """
 
 GET_ACTOR = """
-select u.id, u.practice_id, u.role, u.name, s.id as session_id
+select u.id, u.practice_id, u.role, u.name, s.id as session_id, s.authenticated_at
 from auth_sessions s
 join users u on u.practice_id = s.practice_id and u.id = s.user_id
 where s.id = $1 and s.practice_id = $2 and s.user_id = $3
@@ -59,7 +59,7 @@ where s.id = $1 and s.practice_id = $2 and s.user_id = $3
 """
 
 GET_ACTOR_BY_COOKIE = """
-select u.id, u.practice_id, u.role, u.name, s.id as session_id
+select u.id, u.practice_id, u.role, u.name, s.id as session_id, s.authenticated_at
 from auth_sessions s
 join users u on u.practice_id = s.practice_id and u.id = s.user_id
 where s.cookie_hash = $1 and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
@@ -220,4 +220,11 @@ async def _logged_in(connection: Connection, user: User) -> Event:
 
 
 def _actor(row: Row) -> Actor:
-    return Actor(row["id"], row["practice_id"], Role(row["role"]), row["session_id"], row["name"])
+    return Actor(
+        row["id"],
+        row["practice_id"],
+        Role(row["role"]),
+        row["session_id"],
+        row["name"],
+        authenticated_at=row["authenticated_at"],
+    )

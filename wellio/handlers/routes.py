@@ -16,10 +16,12 @@ from pydantic import ValidationError
 
 from wellio.accounts.actors import EVERYONE, Actor, Role
 from wellio.accounts.auth_sessions import authenticate
+from wellio.attribution import ATTRIBUTION, Attribution
 from wellio.encoding import to_json
-from wellio.errors import Malformed, PreconditionFailed, Unauthorized, Unavailable, UnsupportedMedia
+from wellio.errors import Forbidden, Malformed, PreconditionFailed, Unauthorized, Unavailable, UnsupportedMedia
 from wellio.handlers.errors import CONTENT_TYPE, invalid
 from wellio.idempotency import AlreadyAnswered, Once, once_from_header
+from wellio.logs import REQUEST_ID
 from wellio.pages import Page
 from wellio.services import SERVICES, Services
 from wellio.values import Input
@@ -81,7 +83,12 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """`roles` None: public. `creates`: honours Idempotency-Key. `errors`: statuses beside the usual ones."""
+    """`roles` None: public. `creates`: honours Idempotency-Key. `errors`: statuses beside the usual ones.
+
+    `fresh`: asks for a proof of password or second factor within the last ten minutes. `api_keys`: whether an API key
+    may call it. `reads`: the answer is personal data, and who reads it goes into the audit log. `limit`: the rate
+    limit that counts beside those of user and address (wellio/limits.py).
+    """
 
     method: str
     path: str
@@ -93,12 +100,21 @@ class Route:
     query: type[Input] = NoInput
     roles: frozenset[Role] | None = EVERYONE
     creates: bool = False
+    fresh: bool = False
+    api_keys: bool = True
+    reads: bool = False
+    limit: str | None = None
     errors: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
         """The operation's id in OpenAPI and in the authorization matrix."""
         return self.handler.__name__
+
+    @property
+    def scope(self) -> str:
+        """What an API key needs for it: `clients:read`, `clients:write`."""
+        return f"{self.tag}:{'read' if self.method == 'GET' else 'write'}"
 
     @property
     def id_names(self) -> tuple[str, ...]:
@@ -128,8 +144,11 @@ def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespons
 
 async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
     services = request.app[SERVICES]
-    caller = None if route.roles is None else await _authenticated(services, request, route.roles)
+    caller = None if route.roles is None else await _authenticated(services, request)
     ids = _path_ids(request)
+    ATTRIBUTION.set(_attribution(route, request, caller, ids))
+    if caller is not None:
+        _admit(route, caller)
     query = _parsed_query(route.query, request)
     raw = await _read_body(request)
     body = None if route.body is NoInput and not raw else _parsed_body(route.body, request, raw)
@@ -137,12 +156,37 @@ async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
     return Call(services=services, request=request, ids=ids, body=body, query=query, caller=caller, once=once)
 
 
-async def _authenticated(services: Services, request: web.Request, roles: frozenset[Role]) -> Actor:
+async def _authenticated(services: Services, request: web.Request) -> Actor:
+    """By an access token."""
     claims = services.tokens.verify_access(bearer_token(request))
     actor = await authenticate(services.db, claims)
     request[CALLER] = actor.user_id
-    actor.must_be(roles)
     return actor
+
+
+def _admit(route: Route, caller: Actor) -> None:
+    """Raises Forbidden unless `caller` may call `route` at all; what they may see of it, its action decides."""
+    assert route.roles is not None
+    if caller.by_api_key and not route.api_keys:
+        raise Forbidden("An API key can't do this; sign in.", code="API_KEY_REFUSED")
+    caller.must_have(route.scope)
+    caller.must_be(route.roles)
+    if route.fresh:
+        caller.must_be_fresh()
+
+
+def _attribution(route: Route, request: web.Request, caller: Actor | None, ids: Mapping[str, UUID]) -> Attribution:
+    return Attribution(
+        operation=route.name,
+        practice_id=caller.practice_id if caller else None,
+        user_id=caller.user_id if caller else None,
+        role=caller.role.value if caller else None,
+        session_id=caller.session_id if caller and not caller.by_api_key else None,
+        api_key_id=caller.session_id if caller and caller.by_api_key else None,
+        request_id=REQUEST_ID.get(),
+        address=request.remote or "",
+        subject_id=list(ids.values())[-1] if ids else None,
+    )
 
 
 def bearer_token(request: web.Request) -> str:
