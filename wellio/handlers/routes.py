@@ -183,7 +183,7 @@ def _attribution(route: Route, request: web.Request, caller: Actor | None, ids: 
         role=caller.role.value if caller else None,
         session_id=caller.session_id if caller and not caller.by_api_key else None,
         api_key_id=caller.session_id if caller and caller.by_api_key else None,
-        request_id=REQUEST_ID.get(),
+        request_id=REQUEST_ID.get() or "",
         address=request.remote or "",
         subject_id=list(ids.values())[-1] if ids else None,
     )
