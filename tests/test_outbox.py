@@ -1,12 +1,13 @@
 """The event log skips nothing, whatever the order of commits."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.factories import make_practice
 from tests.waiting import eventually
-from wellio.db import Database
+from wellio.db import Database, open_database
 from wellio.events import Cursor, Event, EventType
 from wellio.outbox import Outbox, insert_events, list_events_after
 
@@ -67,3 +68,21 @@ async def test_events_of_a_rolled_back_transaction_are_not_seen(db: Database, ou
     with pytest.raises(RuntimeError):
         await fail()
     assert await list_events_after(db, Cursor(), 10) == []
+
+
+async def test_what_follows_from_the_log_does_not_wait_for_the_disk(database_url: str, outbox: Outbox) -> None:
+    """And a change does: only what can be made again from the log may be lost when PostgreSQL crashes."""
+    following = await open_database(database_url, min_size=1, derived=True)
+    assert await following.fetchval("show synchronous_commit") == "off"
+    changes = await open_database(database_url, min_size=1)
+    boot = await changes.fetchval("select boot_val from pg_settings where name = 'synchronous_commit'")
+    source = "select source from pg_settings where name = 'synchronous_commit'"
+    assert boot == "on"
+    assert await changes.fetchval(source) != "client"
+    over = outbox.over(following)
+    waiting = asyncio.ensure_future(over.wait(60))
+    await asyncio.sleep(0)
+    outbox.wake()
+    await waiting
+    await following.close()
+    await changes.close()

@@ -26,6 +26,7 @@ SERVER_SETTINGS = {
 }
 # What the app may not do (change the schema, the audit log), no bug and no injected SQL can: see sql/migrations.
 APP_ROLE = "wellio_app"
+DERIVED_SETTINGS = {"synchronous_commit": "off"}
 # Short OLTP statements: compiling them takes longer than running them.
 SERVER_SETTINGS |= {"jit": "off"}
 
@@ -114,8 +115,15 @@ def told_plainly() -> Iterator[None]:
         raise Unavailable(AWAY_MESSAGE) from error
 
 
-async def open_database(url: str, *, min_size: int = POOL_MIN, max_size: int = POOL_MAX) -> Database:
-    """A pool on `url`. Raises the driver's exception when the server can't be reached."""
+async def open_database(
+    url: str, *, min_size: int = POOL_MIN, max_size: int = POOL_MAX, derived: bool = False
+) -> Database:
+    """A pool on `url`. Raises the driver's exception when the server can't be reached.
+
+    `derived`: for what only follows from the event log, with the place in the log that it has come to. Its commits do
+    not wait for the disk, so they don't keep those waiting that do: if PostgreSQL crashes, the last ones are lost
+    whole (PostgreSQL, "Asynchronous Commit"), and are made again from the log.
+    """
     pool = await asyncpg.create_pool(
         url,
         min_size=min_size,
@@ -123,7 +131,7 @@ async def open_database(url: str, *, min_size: int = POOL_MIN, max_size: int = P
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         max_inactive_connection_lifetime=300,
-        server_settings=SERVER_SETTINGS | {"role": APP_ROLE},
+        server_settings=SERVER_SETTINGS | {"role": APP_ROLE} | (DERIVED_SETTINGS if derived else {}),
         init=_prepare_connection,
     )
     return Database(pool)

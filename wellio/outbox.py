@@ -64,6 +64,12 @@ class Outbox:
         self.db = db
         self._woken = asyncio.Event()
 
+    def over(self, db: Database) -> "Outbox":
+        """The same log by another pool: it wakes and is woken as this one."""
+        other = Outbox(db)
+        other._woken = self._woken
+        return other
+
     @asynccontextmanager
     async def transaction(self, once: Once | None = None) -> AsyncIterator[Transaction]:
         async with self.db.transaction() as connection:

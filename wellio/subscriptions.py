@@ -11,10 +11,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wellio.consumers import Consumer, Superseded, check_log, is_history, next_retry
-from wellio.db import Connection
+from wellio.db import Connection, open_database
 from wellio.events import Event, EventType
 from wellio.jobs.schedule import Schedule
 from wellio.jobs.work import Work
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 # More changed predictions of a practice at once are told as one "look again".
 PUSHED_ONE_BY_ONE = 50
+# Connections of those who follow the log: the learner and the consumers.
+FOLLOWERS = 3
+CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +95,25 @@ async def store_predictions(connection: Connection, moved: Sequence[Moved]) -> S
 
 async def lead(services: Services) -> None:
     """All that the leading process does, for as long as it leads."""
-    await lead_with(services.outbox, services.live, services.metrics)
+    assert services.config.database_url
+    db = await open_database(services.config.database_url, min_size=1, max_size=FOLLOWERS, derived=True)
+    try:
+        await lead_with(services.outbox, services.live, services.metrics, following=services.outbox.over(db))
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await db.close()
 
 
-async def lead_with(outbox: Outbox, live: Live, metrics: Metrics) -> None:
-    """Returns when another process turns out to lead as well. Raises LogAhead."""
+async def lead_with(outbox: Outbox, live: Live, metrics: Metrics, *, following: Outbox | None = None) -> None:
+    """Returns when another process turns out to lead as well. Raises LogAhead.
+
+    `following`: by which the learner and the consumers store what they make of the log.
+    """
     await check_log(outbox.db)
     duties: Sequence[Callable[[], Awaitable[None]]] = (
-        learner(outbox, live, metrics).run,
-        *[consumer.run for consumer in consumers(outbox, live, metrics)],
+        learner(following or outbox, live, metrics).run,
+        *[consumer.run for consumer in consumers(following or outbox, live, metrics)],
         Schedule(Work(outbox), metrics).run,
     )
     try:
