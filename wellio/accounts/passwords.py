@@ -1,31 +1,58 @@
-"""Passwords: argon2id with OWASP's minimum parameters, hashed in threads, two at a time.
+"""Passwords: what may be one, and argon2id with OWASP's minimum parameters, hashed in threads, two at a time.
 
-One hash takes about 25 ms of a core and 19 MiB; two at once leave the event loop and memory alone.
+Length is what counts (NIST SP 800-63B, ASVS 6.2): no rules of composition, no truncation, and every character counts,
+spaces too. A password is hashed and verified in Unicode's form NFC, so that it does not depend on how a keyboard
+composes its letters. One hash takes about 25 ms of a core and 19 MiB; two at once leave loop and memory alone.
 """
 
 import asyncio
-from collections.abc import Callable
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from wellio.accounts.common_passwords import is_guessed_first
 from wellio.errors import Invalid, Unavailable
 
-# OWASP Password Storage Cheat Sheet: m = 19 MiB, t = 2, p = 1. ASVS 6.2: long, no composition rules, no truncation.
+# OWASP Password Storage Cheat Sheet: m = 19 MiB, t = 2, p = 1.
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
-MIN_CHARS, MAX_BYTES = 15, 1024
+MIN_CHARS, MIN_CHARS_BESIDE_SECOND_FACTOR = 15, 8
+MAX_CHARS, MAX_BYTES = 256, 1024
 AT_ONCE, QUEUE = 2, 40
 
 T = TypeVar("T")
 
 
-def check_new_password(password: str, *, path: str = "password") -> None:
-    """Raises Invalid for a password that is too short or too long to hash."""
-    if len(password) < MIN_CHARS:
-        raise Invalid.field(path, f"Use at least {MIN_CHARS} characters; a few words in a row do well.")
-    if len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise Invalid.field(path, f"Use at most {MAX_BYTES} bytes.")
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
+
+
+async def check_new_password(
+    password: str, *, known: Iterable[str] = (), second_factor: bool = False, path: str = "password"
+) -> None:
+    """Raises Invalid for a password that is too short, too long to hash, or guessed first.
+
+    `known` is what attackers would try for this user: name, address, practice. `second_factor`: the user has one.
+    """
+    problem = _size_problem(password, MIN_CHARS_BESIDE_SECOND_FACTOR if second_factor else MIN_CHARS)
+    if problem is None and await asyncio.to_thread(is_guessed_first, password, (*known, "wellio")):
+        problem = (
+            "This is one of the first passwords that would be tried. Use a few words that nobody would put together."
+        )
+    if problem is not None:
+        raise Invalid.field(path, problem)
+
+
+def _size_problem(password: str, min_chars: int) -> str | None:
+    if len(password) > MAX_CHARS or len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        return f"Use at most {MAX_CHARS} characters."
+    if _UNUSABLE.search(password):
+        return "Must not hold NUL characters or lone surrogates."
+    if len(unicodedata.normalize("NFC", password)) < min_chars:
+        return f"Use at least {min_chars} characters; a few words in a row do well."
+    return None
 
 
 class Passwords:
@@ -39,12 +66,12 @@ class Passwords:
         self._nobody = self._hasher.hash("nobody has this password")
 
     async def hash(self, password: str) -> str:
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._run(lambda: self._hasher.hash(unicodedata.normalize("NFC", password)))
 
     async def verify(self, stored: str | None, password: str) -> bool:
         """Whether `password` is the one behind `stored`; as slow when there is no stored one."""
-        if len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-            password = ""
+        if _size_problem(password, 0) is not None:
+            password = ""  # no password is empty
         matches = await self._run(lambda: self._matches(stored or self._nobody, password))
         return matches and stored is not None
 
@@ -54,7 +81,7 @@ class Passwords:
 
     def _matches(self, stored: str, password: str) -> bool:
         try:
-            return self._hasher.verify(stored, password)
+            return self._hasher.verify(stored, unicodedata.normalize("NFC", password))
         except (VerificationError, InvalidHashError):
             return False
 

@@ -52,7 +52,9 @@ async def register_practice(
     outbox: Outbox, passwords: Passwords, tokens: Tokens, registration: Registration, *, device: Device
 ) -> Login:
     """The practice with its owner, signed in. Raises Invalid (password) and Conflict (EMAIL_TAKEN)."""
-    check_new_password(registration.password)
+    await check_new_password(
+        registration.password, known=(registration.name, registration.email, registration.practice_name)
+    )
     password_hash = await passwords.hash(registration.password)
     practice = Practice(uuid7(), registration.practice_name, registration.timezone, registration.currency)
     owner = User(uuid7(), practice.id, Role.OWNER, registration.name, registration.email, registration.timezone)
