@@ -54,6 +54,7 @@ def test_production_needs_and_takes_real_settings() -> None:
         ("JWT_SECRET", "short", "too short"),
         ("JWT_SECRET", "secret" * 10, "placeholder"),
         ("JWT_SECRET", "a" * 64, "placeholder"),
+        ("JWT_SECRET_PREVIOUS", "short", "too short"),
         ("ENCRYPTION_KEYS", "hunter2", "entry 1 is not id:key"),
         ("ENCRYPTION_KEYS", "k1:hunter2", "entry 1 is not id:key"),
         ("ENCRYPTION_KEYS", f"k1:{'A' * 43}=,k1:{'A' * 43}=", "entry 2 is not id:key"),

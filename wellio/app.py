@@ -62,7 +62,7 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
             live=live,
             redis=redis,
             passwords=Passwords(),
-            tokens=Tokens(config.jwt_secret),
+            tokens=Tokens(config.jwt_secret, config.jwt_secret_previous),
             messages=messages,
             metrics=metrics,
             sealer=Sealer(config.encryption_keys),

@@ -81,8 +81,9 @@ def read_config(environ: Mapping[str, str]) -> Config:
     )
     if config.production:
         problems += _production_problems(config)
-    elif config.jwt_secret:
-        problems += _secret_problems(config.jwt_secret)
+    for name, secret in (("JWT_SECRET", config.jwt_secret), ("JWT_SECRET_PREVIOUS", config.jwt_secret_previous)):
+        if secret:
+            problems += _secret_problems(name, secret)
     if problems:
         raise StartupError("\n".join(problems))
     return config
@@ -237,14 +238,12 @@ def _production_problems(config: Config) -> list[str]:
         problems.append("ENCRYPTION_KEYS is not set: production needs one: k1: and then openssl rand -base64 32.")
     if not config.jwt_secret:
         problems.append("JWT_SECRET is not set: production needs at least 32 random bytes (openssl rand -base64 48).")
-    else:
-        problems += _secret_problems(config.jwt_secret)
     return problems
 
 
-def _secret_problems(secret: str) -> list[str]:
+def _secret_problems(name: str, secret: str) -> list[str]:
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        return [f"JWT_SECRET is too short: use at least {MIN_SECRET_BYTES} random bytes (openssl rand -base64 48)."]
+        return [f"{name} is too short: use at least {MIN_SECRET_BYTES} random bytes (openssl rand -base64 48)."]
     if len(set(secret)) < 10 or any(word in secret.lower() for word in WEAK_SECRETS):
-        return ["JWT_SECRET looks like a placeholder: use random bytes (openssl rand -base64 48)."]
+        return [f"{name} looks like a placeholder: use random bytes (openssl rand -base64 48)."]
     return []

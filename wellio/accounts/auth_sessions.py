@@ -41,7 +41,9 @@ where t.token_hash = $1
 for update of t, s
 """
 
-GET_SUCCESSOR_USE = "select used_at from refresh_tokens where token_hash = $1"
+FIND_SUCCESSOR = (
+    "select token_hash, used_at from refresh_tokens where session_id = $1 and token_hash = any($2::bytea[])"
+)
 USE_REFRESH = "update refresh_tokens set used_at = now() where token_hash = $1"
 TOUCH_SESSION = "update auth_sessions set last_seen_at = now() where id = $1"
 
@@ -154,12 +156,15 @@ def _alive(row: Row) -> bool:
 
 async def _rotate(connection: Connection, tokens: Tokens, token: str, row: Row) -> Login | None:
     """None when the token was used before and the session is now revoked."""
-    successor = tokens.next_refresh(token)
+    successor: str | None
     if row["used_at"] is None:
+        successor = tokens.next_refresh(token)[0]
         await connection.execute(USE_REFRESH, hash_token(token))
         await connection.execute(INSERT_REFRESH, hash_token(successor), row["session_id"])
         await connection.execute(TOUCH_SESSION, row["session_id"])
-    elif not await _in_grace(connection, row, successor):
+    else:
+        successor = await _unused_successor(connection, row, tokens.next_refresh(token))
+    if successor is None or (row["used_at"] and row["now"] - row["used_at"] > GRACE):
         await connection.execute(REVOKE_SESSION, row["practice_id"], row["session_id"], "refresh token reused")
         return None
     user = await get_user(connection, row["practice_id"], row["user_id"])
@@ -167,9 +172,11 @@ async def _rotate(connection: Connection, tokens: Tokens, token: str, row: Row) 
     return _login(tokens, user, row["session_id"], successor)
 
 
-async def _in_grace(connection: Connection, row: Row, successor: str) -> bool:
-    successor_used_at = await connection.fetchval(GET_SUCCESSOR_USE, hash_token(successor))
-    return bool(row["now"] - row["used_at"] <= GRACE and successor_used_at is None)
+async def _unused_successor(connection: Connection, row: Row, candidates: list[str]) -> str | None:
+    """The one that was made; the secret may have changed since."""
+    by_hash = {hash_token(candidate): candidate for candidate in candidates}
+    made = await connection.fetchrow(FIND_SUCCESSOR, row["session_id"], list(by_hash))
+    return by_hash[made["token_hash"]] if made and made["used_at"] is None else None
 
 
 async def log_out(db: Database, actor: Actor) -> None:

@@ -1,11 +1,13 @@
 """Access tokens (JWT, RFC 9068) and refresh tokens (opaque, RFC 9700).
 
 An access token names the session (sid) it belongs to, which is looked up on each request: a revoked
-session stops working at once, whatever the token says.
+session stops working at once, whatever the token says. Its header names the key (kid) that signed it, so that the
+secret can change while tokens of the one before are still about.
 """
 
 import base64
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +24,10 @@ TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068's media type
 ALGORITHM = "HS256"
 ACCESS_TTL = timedelta(minutes=15)
 LEEWAY = timedelta(seconds=30)
+MAX_LIFE_S = 3600
 MAX_TOKEN_CHARS = 4096
+# The compact form alone (RFC 7515, 7.1): Python's base64 passes over what does not belong there.
+TOKEN_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 REQUIRED = ["exp", "iat", "sub", "iss", "aud", "jti", "sid", "tid"]
 
 
@@ -36,14 +41,22 @@ class Claims:
     expires_at: int
 
 
-class Tokens:
-    """Issues and checks tokens under one secret of at least 32 bytes."""
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Separate keys from one secret: what signs must not derive. `id` tells secrets apart, and nothing of them."""
 
-    def __init__(self, secret: str) -> None:
-        # Separate keys from one secret: what signs must not derive.
-        self._signing_key = hmac.digest(secret.encode(), b"wellio access token", "sha256") * 2
-        self._refresh_key = hmac.digest(secret.encode(), b"wellio refresh token", "sha256")
-        self._form_key = hmac.digest(secret.encode(), b"wellio form token", "sha256")
+    id: str
+    signing: bytes
+    refresh: bytes
+    form: bytes
+
+
+class Tokens:
+    """Issues tokens under one secret of at least 32 bytes; checks also those made under the ones before."""
+
+    def __init__(self, secret: str, *previous: str) -> None:
+        self._keys = [_keys(each) for each in (secret, *previous) if each]
+        self._current = self._keys[0]
 
     def issue_access(self, *, user_id: UUID, practice_id: UUID, session_id: UUID, ttl: timedelta = ACCESS_TTL) -> str:
         now = datetime.now(UTC)
@@ -57,41 +70,67 @@ class Tokens:
             "iat": now,
             "exp": now + ttl,
         }
-        return jwt.encode(claims, self._signing_key, algorithm=ALGORITHM, headers={"typ": TOKEN_TYPE})
+        headers = {"typ": TOKEN_TYPE, "kid": self._current.id}
+        return jwt.encode(claims, self._current.signing, algorithm=ALGORITHM, headers=headers)
 
     def verify_access(self, token: str) -> Claims:
         """Raises Unauthorized (code TOKEN_EXPIRED when that is all that is wrong with it)."""
-        if len(token) > MAX_TOKEN_CHARS:
+        if len(token) > MAX_TOKEN_CHARS or not TOKEN_FORM.fullmatch(token):
             raise Unauthorized("The access token is not valid.")
         try:
             decoded = jwt.decode_complete(
                 token,
-                self._signing_key,
+                self._key_of(token).signing,
                 algorithms=[ALGORITHM],
                 audience=AUDIENCE,
                 issuer=ISSUER,
                 leeway=LEEWAY,
                 options={"require": REQUIRED, "enforce_minimum_key_length": True},
             )
-            return _claims(decoded["header"], decoded["payload"])
+            return _claims(decoded["payload"])
         except jwt.ExpiredSignatureError:
             raise Unauthorized("The access token has expired; refresh it.", code="TOKEN_EXPIRED") from None
         except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise Unauthorized("The access token is not valid.") from None
+
+    def _key_of(self, token: str) -> _Keys:
+        """By the header, which must be as ours are: no other algorithm, no key or address of a key (jwk, jku, x5u)."""
+        header = jwt.get_unverified_header(token)
+        for keys in self._keys:
+            if header == {"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": keys.id}:
+                return keys
+        raise ValueError("not a token of ours")
 
     @staticmethod
     def new_refresh() -> str:
         """The first refresh token of a session: 256 random bits, base64url."""
         return secrets.token_urlsafe(32)
 
-    def next_refresh(self, token: str) -> str:
+    def next_refresh(self, token: str) -> list[str]:
         """The successor of a refresh token: a keyed digest of it, so that a repeated refresh gets the same one
-        and nothing but hashes has to be stored."""
-        return _urlsafe(hmac.digest(self._refresh_key, token.encode(), "sha256"))
+        and nothing but hashes has to be stored. The first is what to make now; after it, what it would have been
+        under the secrets before."""
+        return [_digest(keys.refresh, token) for keys in self._keys]
 
     def form_token(self, cookie: str) -> str:
         """The CSRF token of a console session."""
-        return _urlsafe(hmac.digest(self._form_key, cookie.encode(), "sha256"))
+        return _digest(self._current.form, cookie)
+
+    def is_form_token(self, cookie: str, token: str) -> bool:
+        given = token.encode("utf-8", "surrogatepass")
+        return any(hmac.compare_digest(_digest(keys.form, cookie).encode(), given) for keys in self._keys)
+
+
+def _keys(secret: str) -> _Keys:
+    def derive(purpose: bytes) -> bytes:
+        return hmac.digest(secret.encode(), purpose, "sha256")
+
+    return _Keys(
+        id=derive(b"wellio key id")[:8].hex(),
+        signing=derive(b"wellio access token") * 2,
+        refresh=derive(b"wellio refresh token"),
+        form=derive(b"wellio form token"),
+    )
 
 
 def hash_token(token: str) -> bytes:
@@ -99,16 +138,19 @@ def hash_token(token: str) -> bytes:
     return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def _claims(header: dict[str, object], payload: dict[str, object]) -> Claims:
-    if str(header.get("typ", "")).lower() != TOKEN_TYPE:
-        raise ValueError("not an access token")
+def _claims(payload: dict[str, object]) -> Claims:
+    # PyJWT takes "1800000000", 1.8e9 and numbers beyond all years for times too; ours are whole, and never far off.
+    issued_at, expires_at = payload["iat"], payload["exp"]
+    if type(issued_at) is not int or type(expires_at) is not int or expires_at - issued_at > MAX_LIFE_S:
+        raise ValueError("not our form of a time")
     return Claims(
         user_id=UUID(str(payload["sub"])),
         practice_id=UUID(str(payload["tid"])),
         session_id=UUID(str(payload["sid"])),
-        expires_at=int(str(payload["exp"])),
+        expires_at=expires_at,
     )
 
 
-def _urlsafe(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+def _digest(key: bytes, text: str) -> str:
+    digest = hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

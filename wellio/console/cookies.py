@@ -5,7 +5,6 @@ session's, or before signing in a random one that lives only for that (a signed 
 a browser itself says of the sender counts: Sec-Fetch-Site must not name another site, nor Origin another host.
 """
 
-import hmac
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -71,8 +70,7 @@ def keep_visit(request: web.Request, response: web.StreamResponse) -> None:
 def check_form(request: web.Request, token: str, *, signed_in: bool) -> None:
     """Raises Forbidden for a form that was not sent from one of our pages to this browser."""
     cookie = request.cookies.get(_name(request, SESSION_COOKIE if signed_in else VISIT_COOKIE), "")
-    expected = request.app[SERVICES].tokens.form_token(cookie)
-    matches = hmac.compare_digest(expected.encode(), token.encode("utf-8", "surrogatepass"))
+    matches = request.app[SERVICES].tokens.is_form_token(cookie, token)
     if not cookie or not matches or not _same_site(request):
         raise Forbidden(EXPIRED, code="FORM_REFUSED")
 
