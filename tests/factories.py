@@ -1,6 +1,7 @@
 """Makes what tests start from: practices with their people, straight in the database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from wellio.accounts.actors import Actor, Role
@@ -12,7 +13,7 @@ from wellio.ids import uuid7
 
 PASSWORD = "correct horse battery"
 # argon2id of PASSWORD with the cheapest parameters: tests sign in often.
-PASSWORD_HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$"
+PASSWORD_HASH = "$argon2id$v=19$m=8,t=1,p=1$HwCgQeQH3r6Ihd55zHTepw$E0HGSSFht69C4lk7ZFjAaw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,16 @@ async def make_user(connection: Connection | Database, practice: Practice, role:
         uuid7(), practice.id, role, name, f"{name.lower().replace(' ', '.')}.{uuid7().hex[-8:]}@example.org", "UTC"
     )
     await insert_user(connection, user, password_hash=PASSWORD_HASH)
-    session_id = uuid7()
-    from datetime import UTC, datetime, timedelta
+    return await sign_in(connection, Actor(user.id, practice.id, role, uuid7(), name))
 
-    expires = datetime.now(UTC) + timedelta(days=1)
-    await connection.execute(INSERT_SESSION, session_id, practice.id, user.id, None, "tests", "127.0.0.1", expires)
-    return Actor(user.id, practice.id, role, session_id, name)
+
+async def sign_in(connection: Connection | Database, actor: Actor) -> Actor:
+    """The same user on another device."""
+    session_id, expires = uuid7(), datetime.now(UTC) + timedelta(days=1)
+    await connection.execute(
+        INSERT_SESSION, session_id, actor.practice_id, actor.user_id, None, "tests", "127.0.0.1", expires
+    )
+    return replace(actor, session_id=session_id)
 
 
 async def make_client(

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.api import Answer, Api
-from tests.factories import House, make_house
+from tests.factories import PASSWORD, House, make_house
 from wellio.accounts.actors import Actor
 from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.chat.messages import MessageWriter
@@ -52,6 +52,8 @@ class Scene:
         client_id = str(self.house.client_id)
         starts_at = f"2031-01-{day + 1:02}T10:00:00Z"
         return {
+            "patch_me": {"timezone": "Asia/Tokyo"},
+            "post_password": {"current_password": PASSWORD, "new_password": f"ten thousand small lanterns {day}"},
             "post_client": {"first_name": "A", "last_name": "B"},
             "patch_client": {"goals": f"Sleep {day} hours"},
             "post_session": {"client_id": client_id, "starts_at": starts_at, "duration_minutes": 30},

@@ -144,7 +144,7 @@ async def _load(outbox: Outbox) -> None:
 
 
 def _user(practice: Practice, role: str, email: str, name: str) -> User:
-    return User(uuid7(), practice.id, Role(role), name, email, practice.timezone)
+    return User(uuid7(), practice.id, Role(role), name, email, practice.timezone, email_verified=True)
 
 
 def _clients(owner: User, coach: User, client_user: User) -> list[_Client]:

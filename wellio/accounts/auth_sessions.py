@@ -52,6 +52,12 @@ update auth_sessions set revoked_at = now(), revoked_reason = $3
 where practice_id = $1 and id = $2 and revoked_at is null
 """
 
+# All of a user's; but for one, which may be null.
+REVOKE_SESSIONS = """
+update auth_sessions set revoked_at = now(), revoked_reason = $3
+where practice_id = $1 and user_id = $2 and revoked_at is null and id is distinct from $4
+"""
+
 GET_ACTOR = """
 select u.id, u.practice_id, u.role, u.name, s.id as session_id, s.authenticated_at
 from auth_sessions s
@@ -181,6 +187,13 @@ async def _unused_successor(connection: Connection, row: Row, candidates: list[s
 
 async def log_out(db: Database, actor: Actor) -> None:
     await db.execute(REVOKE_SESSION, actor.practice_id, actor.session_id, "logged out")
+
+
+async def end_sessions(
+    connection: Connection, practice_id: UUID, user_id: UUID, reason: str, *, but: UUID | None = None
+) -> None:
+    """Signs a user out everywhere, `but` for one session."""
+    await connection.execute(REVOKE_SESSIONS, practice_id, user_id, reason, but)
 
 
 async def authenticate(db: Database, claims: Claims) -> Actor:

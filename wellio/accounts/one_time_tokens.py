@@ -29,12 +29,21 @@ TTL = {
 
 END_TOKENS = """
 update one_time_tokens set used_at = now()
-where practice_id = $1 and user_id = $2 and purpose = $3 and used_at is null
+where practice_id = $1 and user_id = $2 and purpose = any($3::text[]) and used_at is null
 """
 
 INSERT_TOKEN = """
 insert into one_time_tokens (token_hash, practice_id, user_id, purpose, email, expires_at)
 values ($1, $2, $3, $4, $5, $6)
+"""
+
+# Before the token: who changes a password has the user locked, and then ends their tokens.
+LOCK_HOLDER = """
+select u.id
+from one_time_tokens t
+join users u on u.practice_id = t.practice_id and u.id = t.user_id
+where t.token_hash = $1
+for no key update of u
 """
 
 # The row is locked: of fifty at once, one finds it unused.
@@ -65,14 +74,20 @@ async def mint_token(
 ) -> str:
     """A new token; the user's earlier ones of that purpose serve no more."""
     token = secrets.token_urlsafe(32)
-    await connection.execute(END_TOKENS, practice_id, user_id, purpose.value)
+    await end_tokens(connection, purpose, practice_id=practice_id, user_id=user_id)
     expires_at = datetime.now(UTC) + TTL[purpose]
     await connection.execute(INSERT_TOKEN, hash_token(token), practice_id, user_id, purpose.value, email, expires_at)
     return token
 
 
+async def end_tokens(connection: Connection, *purposes: Purpose, practice_id: UUID, user_id: UUID) -> None:
+    """The user's tokens of these purposes serve no more."""
+    await connection.execute(END_TOKENS, practice_id, user_id, [purpose.value for purpose in purposes])
+
+
 async def find_token(connection: Connection, purpose: Purpose, token: str) -> OneTimeToken | None:
-    """None when it is unknown, of another purpose, used or expired. Locks it for the transaction."""
+    """None when it is unknown, of another purpose, used or expired. Locks its user and it for the transaction."""
+    await connection.execute(LOCK_HOLDER, hash_token(token))
     row = await connection.fetchrow(GET_TOKEN, hash_token(token), purpose.value)
     return OneTimeToken(**dict(row)) if row else None
 

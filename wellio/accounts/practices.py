@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from wellio.accounts.actors import Role
+from wellio.accounts.addresses import queue_verification
 from wellio.accounts.auth_sessions import Device, Login, open_session
 from wellio.accounts.passwords import Passwords, check_new_password
 from wellio.accounts.tokens import Tokens
@@ -61,6 +62,7 @@ async def register_practice(
     async with outbox.transaction() as tx:
         await insert_practice(tx.connection, practice)
         await insert_user(tx.connection, owner, password_hash=password_hash)
+        await queue_verification(tx.connection, owner)
         tx.record(registered_event(practice, owner))
         return await open_session(tx, tokens, owner, device)
 

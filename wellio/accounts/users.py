@@ -7,20 +7,28 @@ from wellio.accounts.actors import Role
 from wellio.db import Connection, Database, Row
 
 INSERT_USER = """
-insert into users (id, practice_id, role, name, email, password_hash, timezone)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into users (id, practice_id, role, name, email, password_hash, timezone, email_verified_at)
+values ($1, $2, $3, $4, $5, $6, $7, case when $8 then now() end)
 """
 
 GET_USER = """
-select id, practice_id, role, name, email, timezone
+select id, practice_id, role, name, email, timezone, email_verified_at, pending_email, totp_enabled_at
 from users
 where practice_id = $1 and id = $2
 """
 
-GET_CREDENTIALS = """
-select id, practice_id, role, name, email, timezone, password_hash, status
+FIND_CREDENTIALS = """
+select id, practice_id, role, name, email, timezone, email_verified_at, pending_email, totp_enabled_at,
+       password_hash, status
 from users
 where lower(email) = lower($1)
+"""
+
+GET_CREDENTIALS = """
+select id, practice_id, role, name, email, timezone, email_verified_at, pending_email, totp_enabled_at,
+       password_hash, status
+from users
+where practice_id = $1 and id = $2
 """
 
 UPDATE_HASH = "update users set password_hash = $3, updated_at = now() where practice_id = $1 and id = $2"
@@ -37,7 +45,7 @@ LIST_OWNERS = "select id from users where practice_id = $1 and role = 'owner' an
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user as others may see them."""
+    """A user as they see themself. `pending_email`: the address it changes to once the link sent there is followed."""
 
     id: UUID
     practice_id: UUID
@@ -45,6 +53,9 @@ class User:
     name: str
     email: str
     timezone: str
+    email_verified: bool = False
+    pending_email: str | None = None
+    mfa_enabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,15 @@ class Credentials:
 async def insert_user(connection: Connection | Database, user: User, *, password_hash: str) -> None:
     """Raises Conflict EMAIL_TAKEN."""
     await connection.execute(
-        INSERT_USER, user.id, user.practice_id, user.role.value, user.name, user.email, password_hash, user.timezone
+        INSERT_USER,
+        user.id,
+        user.practice_id,
+        user.role.value,
+        user.name,
+        user.email,
+        password_hash,
+        user.timezone,
+        user.email_verified,
     )
 
 
@@ -69,13 +88,17 @@ async def get_user(db: Database | Connection, practice_id: UUID, user_id: UUID) 
 
 
 async def find_credentials(db: Database, email: str) -> Credentials | None:
-    row = await db.fetchrow(GET_CREDENTIALS, email)
-    if row is None:
-        return None
-    return Credentials(_user(row), row["password_hash"], row["status"] == "active")
+    """By the address, whatever its case."""
+    row = await db.fetchrow(FIND_CREDENTIALS, email)
+    return _credentials(row) if row else None
 
 
-async def update_password_hash(db: Database, user: User, password_hash: str) -> None:
+async def get_credentials(db: Database | Connection, practice_id: UUID, user_id: UUID) -> Credentials | None:
+    row = await db.fetchrow(GET_CREDENTIALS, practice_id, user_id)
+    return _credentials(row) if row else None
+
+
+async def update_password_hash(db: Database | Connection, user: User, password_hash: str) -> None:
     await db.execute(UPDATE_HASH, user.practice_id, user.id, password_hash)
 
 
@@ -88,5 +111,19 @@ async def list_owner_ids(db: Database | Connection, practice_id: UUID) -> list[U
     return [row["id"] for row in await db.fetch(LIST_OWNERS, practice_id)]
 
 
+def _credentials(row: Row) -> Credentials:
+    return Credentials(_user(row), row["password_hash"], row["status"] == "active")
+
+
 def _user(row: Row) -> User:
-    return User(row["id"], row["practice_id"], Role(row["role"]), row["name"], row["email"], row["timezone"])
+    return User(
+        row["id"],
+        row["practice_id"],
+        Role(row["role"]),
+        row["name"],
+        row["email"],
+        row["timezone"],
+        email_verified=row["email_verified_at"] is not None,
+        pending_email=row["pending_email"],
+        mfa_enabled=row["totp_enabled_at"] is not None,
+    )

@@ -4,8 +4,8 @@ from aiohttp import web
 
 from wellio.accounts.auth_sessions import Device, Login, log_in, log_out, refresh
 from wellio.accounts.practices import Registration, register_practice
-from wellio.accounts.users import User, get_user
-from wellio.errors import NotFound
+from wellio.accounts.profiles import ProfileChanges, change_profile, get_profile
+from wellio.accounts.users import User
 from wellio.handlers.routes import Call, NoInput, Route
 from wellio.values import Email, Input
 
@@ -52,10 +52,12 @@ async def post_logout(call: Call[NoInput, NoInput]) -> None:
 
 async def get_me(call: Call[NoInput, NoInput]) -> User:
     """The signed-in user."""
-    user = await get_user(call.services.db, call.actor.practice_id, call.actor.user_id)
-    if user is None:
-        raise NotFound("No such user.")
-    return user
+    return await get_profile(call.services.db, call.actor)
+
+
+async def patch_me(call: Call[ProfileChanges, NoInput]) -> User:
+    """Change one's name, time zone, or e-mail address; the address once the link sent to it is followed."""
+    return await change_profile(call.services.outbox, call.actor, call.body)
 
 
 def device_of(request: web.Request) -> Device:
@@ -76,6 +78,10 @@ ROUTES = (
         method="POST", path=f"{BASE}/refresh", handler=post_refresh, tag="auth", roles=None,
         body=RefreshBody, answer=Login, errors=(401,),
     ),
-    Route(method="POST", path=f"{BASE}/logout", handler=post_logout, tag="auth", answer=None),
+    Route(method="POST", path=f"{BASE}/logout", handler=post_logout, tag="auth", answer=None, api_keys=False),
     Route(method="GET", path=f"{BASE}/me", handler=get_me, tag="auth", answer=User),
+    Route(
+        method="PATCH", path=f"{BASE}/me", handler=patch_me, tag="auth",
+        body=ProfileChanges, answer=User, api_keys=False,
+    ),
 )  # fmt: skip

@@ -1,10 +1,23 @@
 """All routes of the REST API, noun by noun."""
 
-from wellio.handlers import auth, clients, conversations, home, messages, payments, predictions, sessions
+from wellio.handlers import (
+    addresses,
+    auth,
+    clients,
+    conversations,
+    home,
+    messages,
+    password_changes,
+    payments,
+    predictions,
+    sessions,
+)
 from wellio.handlers.routes import Route
 
 ROUTES: tuple[Route, ...] = (
     *auth.ROUTES,
+    *password_changes.ROUTES,
+    *addresses.ROUTES,
     *clients.ROUTES,
     *sessions.ROUTES,
     *payments.ROUTES,

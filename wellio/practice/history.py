@@ -127,7 +127,7 @@ async def register_with_history(
 ) -> Replay:
     """A new practice that began at `since`, with an owner who can log in."""
     password_hash = await passwords.hash(owner.password)
-    user = User(uuid7(), practice.id, Role.OWNER, "Owner", owner.email, practice.timezone)
+    user = User(uuid7(), practice.id, Role.OWNER, "Owner", owner.email, practice.timezone, email_verified=True)
     async with outbox.transaction() as tx:
         await insert_practice(tx.connection, practice)
         await insert_user(tx.connection, user, password_hash=password_hash)

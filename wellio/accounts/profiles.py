@@ -1,0 +1,45 @@
+"""What users say of themselves: name, time zone, e-mail address."""
+
+from wellio.accounts.actors import Actor
+from wellio.accounts.addresses import begin_change, lock_user
+from wellio.accounts.users import User, get_user
+from wellio.db import Connection, Database
+from wellio.errors import Invalid, NotFound
+from wellio.outbox import Outbox
+from wellio.values import Email, Input, Name, Zone
+
+UPDATE_PROFILE = """
+update users set name = coalesce($3, name), timezone = coalesce($4, timezone), updated_at = now()
+where practice_id = $1 and id = $2
+"""
+
+
+class ProfileChanges(Input):
+    """Only the named fields change. A new `email` counts once the link that is sent there is followed."""
+
+    name: Name | None = None
+    timezone: Zone | None = None
+    email: Email | None = None
+
+
+async def get_profile(db: Database | Connection, actor: Actor) -> User:
+    """Raises NotFound."""
+    user = await get_user(db, actor.practice_id, actor.user_id)
+    if user is None:
+        raise NotFound("No such user.")
+    return user
+
+
+async def change_profile(outbox: Outbox, actor: Actor, changes: ProfileChanges) -> User:
+    """Raises Forbidden (REAUTH_REQUIRED) for a new address without a fresh proof of who asks."""
+    for name in changes.model_fields_set:
+        if getattr(changes, name) is None:
+            raise Invalid.field(name, "Must not be null.")
+    async with outbox.transaction() as tx:
+        await lock_user(tx.connection, actor.practice_id, actor.user_id)
+        user = await get_profile(tx.connection, actor)
+        if changes.email not in (None, user.pending_email or user.email):
+            actor.must_be_fresh()
+            await begin_change(tx.connection, user, changes.email)
+        await tx.connection.execute(UPDATE_PROFILE, actor.practice_id, actor.user_id, changes.name, changes.timezone)
+        return await get_profile(tx.connection, actor)
