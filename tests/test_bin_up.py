@@ -121,6 +121,8 @@ def test_it_serves_and_says_where(folder: Path) -> None:
         assert "owner@wellio.example" in wellio.greeting
         assert str(folder) in wellio.greeting
         assert str(folder / "logs") in wellio.greeting
+        assert f"mailbox  {wellio.address}/mailbox" in wellio.greeting
+        assert wellio.get("/mailbox") == 200
 
 
 def test_the_demo_practice_is_loaded_once(folder: Path) -> None:

@@ -92,6 +92,8 @@ async def _serve(started: Started) -> None:
 def _banner(started: Started, logins: tuple[tuple[str, str, str], ...], host: str, port: int) -> str:
     address = f"http://{host}:{port}"
     lines = [f"ready {address}", "", f"  console  {address}/", f"  API      {address}/docs"]
+    if started.config.keeps_mails:
+        lines += [f"  mailbox  {address}/mailbox"]
     if logins:
         lines += ["", "  demo log-ins"]
         lines += [f"    {role:7} {email:28} {password}" for role, email, password in logins]

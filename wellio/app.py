@@ -28,6 +28,7 @@ from wellio.leader import Leadership
 from wellio.live import Live
 from wellio.metrics import Metrics, probe_loop
 from wellio.outbox import Outbox
+from wellio.outreach.mailbox import Mailbox
 from wellio.realtime.server import Realtime
 from wellio.sealing import Sealer
 from wellio.services import SERVICES, Services
@@ -40,6 +41,7 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_HEADERS = 100
 KEEPALIVE_S = 75.0
 BACKLOG = 1024
+ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 (compared with)
 # Requests under way may finish; sockets are told to reconnect elsewhere before that.
 SHUTDOWN_S = 8.0
 
@@ -66,6 +68,7 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
             messages=messages,
             metrics=metrics,
             sealer=Sealer(config.encryption_keys),
+            mailbox=Mailbox(config.data_dir / "mailbox") if config.keeps_mails else None,
         )
     finally:
         await messages.stop()
@@ -117,11 +120,14 @@ async def running(config: Config) -> AsyncIterator[tuple[str, int]]:
         )
         await runner.setup()
         await realtime.start()
-        leadership = Leadership(config.database_url or "", lambda: lead(services), services.metrics)
-        await leadership.start()
+        leadership = Leadership(
+            config.database_url or "", lambda: lead(services, base_url(config, runner)), services.metrics
+        )
         probe = asyncio.create_task(probe_loop(services.metrics), name="loop probe")
         try:
-            yield await _listen(runner, config)
+            address = await _listen(runner, config)
+            await leadership.start()  # after it: links in mails name the port
+            yield address
         finally:
             app[DRAINING].set()
             await end_tasks([probe])
@@ -141,6 +147,14 @@ async def _listen(runner: Runner, config: Config) -> tuple[str, int]:
         ) from error
     address = runner.addresses[0]
     return config.host, int(address[1])
+
+
+def base_url(config: Config, runner: Runner) -> str:
+    """What links in mails begin with: PUBLIC_URL, or else where it listens, as seen from this machine."""
+    if config.public_url:
+        return config.public_url
+    host = "localhost" if config.host in ANY_HOST else f"[{config.host}]" if ":" in config.host else config.host
+    return f"http://{host}:{runner.addresses[0][1]}"
 
 
 async def serve(config: Config, on_ready: Callable[[str, int], None]) -> None:

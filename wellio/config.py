@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parseaddr
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -52,6 +53,11 @@ class Config:
     def production(self) -> bool:
         return self.env == "production"
 
+    @property
+    def keeps_mails(self) -> bool:
+        """Whether mails go nowhere but into the data folder, to be read at /mailbox."""
+        return not self.production and self.smtp_url is None
+
 
 def read_config(environ: Mapping[str, str]) -> Config:
     """The settings, or StartupError with one line per setting that is wrong."""
@@ -74,8 +80,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
         jwt_secret_previous=reader.text("JWT_SECRET_PREVIOUS", ""),
         encryption_keys=reader.keys("ENCRYPTION_KEYS"),
         public_url=reader.public_url("PUBLIC_URL"),
-        smtp_url=reader.url("SMTP_URL", ("smtp", "smtps")),
-        mail_from=reader.text("MAIL_FROM", "Wellio <no-reply@localhost>"),
+        smtp_url=reader.smtp_url("SMTP_URL"),
+        mail_from=reader.sender("MAIL_FROM", "Wellio <no-reply@localhost>"),
         trusted_proxies=reader.networks("TRUSTED_PROXIES"),
         rate_limit_scale=reader.positive("RATE_LIMIT_SCALE", 1.0),
     )
@@ -165,6 +171,32 @@ class _Reader:
             # The value is not repeated: it may hold a password.
             self._problems.append(f"{name} must begin with {' or '.join(s + '://' for s in schemes)}.")
         return value or None
+
+    def smtp_url(self, name: str) -> str | None:
+        """`smtp://` or `smtps://` with a host, perhaps a port and a log-in, and perhaps `?tls=no`."""
+        value = self.url(name, ("smtp", "smtps"))
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            well = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            well = False
+        if not well or parts.path.strip("/") or parts.query not in ("", "tls=no") or parts.fragment:
+            # The value is not repeated: it may hold a password.
+            self._problems.append(
+                f"{name} can't be read: write smtp://user:password@host:587, with what is special in user and password "
+                "percent-encoded; only ?tls=no may follow."
+            )
+        return value
+
+    def sender(self, name: str, default: str) -> str:
+        """An address, with or without a name before it."""
+        value = self.text(name, default)
+        address = parseaddr(value)[1]
+        if not value.isprintable() or not re.fullmatch(r"[^@\s<>]+@[A-Za-z0-9.-]+", address):
+            self._problems.append(f"{name} is {value!r}: write Wellio <no-reply@example.com>.")
+        return value
 
     def origins(self, name: str) -> tuple[str, ...]:
         values = tuple(v.strip().rstrip("/") for v in self.text(name, "").split(",") if v.strip())

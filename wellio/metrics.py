@@ -55,6 +55,20 @@ class Metrics:
             registry=self.registry,
         )
         self.job_runs = Counter("wellio_job_runs_total", "Runs of jobs.", ("job", "outcome"), registry=self.registry)
+        self.mails = Counter(
+            "wellio_mails_total",
+            "Attempts to send mails, by how they went.",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
+        self.mails_waiting = Gauge(
+            "wellio_mails_waiting", "Mails to be sent, told by the leader.", registry=self.registry
+        )
+        self.mail_oldest_seconds = Gauge(
+            "wellio_mail_oldest_seconds",
+            "Age of the oldest of them, told by the leader.",
+            registry=self.registry,
+        )
         self.leader = Gauge("wellio_leader", "1 while this process runs consumers and jobs.", registry=self.registry)
         self.pool_connections = Gauge(
             "wellio_db_pool_connections", "Database connections.", ("state",), registry=self.registry

@@ -13,11 +13,14 @@ from wellio.db import Database
 from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
+from wellio.outreach.mailbox import Mailbox
 from wellio.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
+    """`mailbox`: where mails stay in development without SMTP_URL."""
+
     config: Config
     db: Database
     outbox: Outbox
@@ -28,6 +31,7 @@ class Services:
     messages: MessageWriter
     metrics: Metrics
     sealer: Sealer
+    mailbox: Mailbox | None = None
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -24,8 +24,10 @@ from wellio.learning.predictions import Moved, upsert_predictions
 from wellio.live import Live, Push
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
+from wellio.outreach.mail_sender import MailSender, Post
 from wellio.outreach.notifications import insert_notifications, list_session_news, risk_news
 from wellio.outreach.pushes import list_staff, push_look_again, push_prediction, push_sessions
+from wellio.outreach.smtp import smtp_server
 from wellio.services import Services
 
 log = logging.getLogger(__name__)
@@ -93,28 +95,37 @@ async def store_predictions(connection: Connection, moved: Sequence[Moved]) -> S
     ]
 
 
-async def lead(services: Services) -> None:
-    """All that the leading process does, for as long as it leads."""
+async def lead(services: Services, base_url: str) -> None:
+    """All that the leading process does, for as long as it leads. `base_url`: what links in mails begin with."""
     assert services.config.database_url
     db = await open_database(services.config.database_url, min_size=1, max_size=FOLLOWERS, derived=True)
     try:
-        await lead_with(services.outbox, services.live, services.metrics, following=services.outbox.over(db))
+        await lead_with(
+            services.outbox,
+            services.live,
+            services.metrics,
+            following=services.outbox.over(db),
+            post=make_post(services, base_url),
+        )
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await db.close()
 
 
-async def lead_with(outbox: Outbox, live: Live, metrics: Metrics, *, following: Outbox | None = None) -> None:
+async def lead_with(
+    outbox: Outbox, live: Live, metrics: Metrics, *, following: Outbox | None = None, post: Post | None = None
+) -> None:
     """Returns when another process turns out to lead as well. Raises LogAhead.
 
-    `following`: by which the learner and the consumers store what they make of the log.
+    `following`: by which the learner and the consumers store what they make of the log. Without `post` mails wait.
     """
     await check_log(outbox.db)
     duties: Sequence[Callable[[], Awaitable[None]]] = (
         learner(following or outbox, live, metrics).run,
         *[consumer.run for consumer in consumers(following or outbox, live, metrics)],
         Schedule(Work(outbox), metrics).run,
+        *([MailSender(outbox.db, metrics, post).run] if post else ()),
     )
     try:
         async with asyncio.TaskGroup() as group:
@@ -122,6 +133,17 @@ async def lead_with(outbox: Outbox, live: Live, metrics: Metrics, *, following: 
                 group.create_task(_keep_running(duty))
     except* Superseded as superseded:
         log.warning("Giving up leading", extra={"reason": str(superseded.exceptions[0])})
+
+
+def make_post(services: Services, base_url: str) -> Post | None:
+    """How mails leave: to the mailbox of a development instance, or by SMTP."""
+    config = services.config
+    if services.mailbox is not None:
+        return Post(deliver=services.mailbox.keep, sender=config.mail_from, base_url=base_url)
+    if config.smtp_url is None:
+        return None
+    server = smtp_server(config.smtp_url, mail_from=config.mail_from, production=config.production)
+    return Post(deliver=server.send, sender=config.mail_from, base_url=base_url)
 
 
 def learner(outbox: Outbox, live: Live, metrics: Metrics) -> Follower:

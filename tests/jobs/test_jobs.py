@@ -85,6 +85,6 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         " where user_id = $1",
         house.client.user_id,
     )
-    assert await clean_up(Work(outbox)) == {"idempotency_keys": 1, "auth_sessions": 1, "job_runs": 1}
+    assert await clean_up(Work(outbox)) == {"idempotency_keys": 1, "auth_sessions": 1, "job_runs": 1, "mails": 0}
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"
     assert len(await read_log(db)) == 1

@@ -1,9 +1,10 @@
-"""Deletes what has served: answers kept for repeats, sessions long ended, old runs of jobs. Never events."""
+"""Deletes what has served: answers kept for repeats, sessions long ended, old runs of jobs, old mails. Never events."""
 
 from wellio.accounts.auth_sessions import DELETE_OLD_SESSIONS
 from wellio.idempotency import DELETE_OLD_KEYS, KEEP_HOURS
 from wellio.jobs.runs import DELETE_OLD_RUNS
 from wellio.jobs.work import Counts, Work
+from wellio.outreach.mail_sender import DELETE_OLD_MAILS, KEEP_DAYS
 
 KEEP_RUNS_DAYS = 90
 
@@ -13,6 +14,7 @@ async def clean_up(work: Work) -> Counts:
         "idempotency_keys": _deleted(await work.db.execute(DELETE_OLD_KEYS, KEEP_HOURS)),
         "auth_sessions": _deleted(await work.db.execute(DELETE_OLD_SESSIONS)),
         "job_runs": _deleted(await work.db.execute(DELETE_OLD_RUNS, KEEP_RUNS_DAYS)),
+        "mails": _deleted(await work.db.execute(DELETE_OLD_MAILS, KEEP_DAYS)),
     }
 
 

@@ -1,0 +1,230 @@
+"""What a mail says: made when it is sent, from what it concerns, in the reader's time zone.
+
+Links are made here too, so each attempt carries a new one, and those sent before serve no more. A mail whose reason
+is gone (nobody has the address, the invitation was withdrawn) is dropped.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import css_inline
+import jinja2
+
+from wellio.accounts.one_time_tokens import TTL, Purpose, mint_token
+from wellio.db import Connection, Row
+from wellio.mails import MailKind
+
+TEMPLATES = Path(__file__).parent / "templates"
+MOST_NAME_CHARS = 100
+
+GET_READER = """
+select u.id, u.practice_id, u.name, u.email, u.pending_email, u.email_verified_at, u.timezone, p.name as practice
+from users u
+join practices p on p.id = u.practice_id
+where u.practice_id = $1 and u.id = $2 and u.status = 'active'
+"""
+
+FIND_READER = """
+select u.id, u.practice_id, u.name, u.email, u.pending_email, u.email_verified_at, u.timezone, p.name as practice
+from users u
+join practices p on p.id = u.practice_id
+where lower(u.email) = lower($1) and u.status = 'active'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMail:
+    """A row of `mails` that is being sent. `attempts` counts this one."""
+
+    id: UUID
+    practice_id: UUID | None
+    user_id: UUID | None
+    kind: str
+    recipient: str
+    data: Mapping[str, Any]
+    created_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What the templates of a kind are filled with."""
+
+    subject: str
+    values: Mapping[str, Any]
+
+
+Fill = Callable[[Connection, QueuedMail, str], Awaitable[Filled | None]]
+
+
+async def fill_mail(connection: Connection, mail: QueuedMail, base_url: str) -> Filled | None:
+    """Makes the link, in the caller's transaction, and gathers the rest. None: nobody to write to."""
+    filled = await FILLS[MailKind(mail.kind)](connection, mail, base_url)
+    if filled is None:
+        return None
+    return Filled(filled.subject, {"recipient": mail.recipient, "base_url": base_url, **filled.values})
+
+
+async def _password_reset(connection: Connection, mail: QueuedMail, base_url: str) -> Filled | None:
+    reader = await connection.fetchrow(FIND_READER, mail.recipient)
+    if reader is None:
+        return None
+    values = await _linked(connection, mail, reader, Purpose.PASSWORD_RESET, f"{base_url}/reset-password")
+    return Filled("Choose a new password for Wellio", values)
+
+
+async def _verify_email(connection: Connection, mail: QueuedMail, base_url: str) -> Filled | None:
+    reader = await _reader_of(connection, mail)
+    if reader is None or not _awaits_proof(reader, mail.recipient):
+        return None
+    values = await _linked(connection, mail, reader, Purpose.VERIFY_EMAIL, f"{base_url}/verify-email")
+    return Filled("Confirm your e-mail address", values)
+
+
+def _awaits_proof(reader: Row, address: str) -> bool:
+    """Whether `address` is the one the user is about to get, or theirs and not verified yet."""
+    is_next = (reader["pending_email"] or "").lower() == address.lower()
+    return is_next or (reader["email"].lower() == address.lower() and reader["email_verified_at"] is None)
+
+
+async def _linked(
+    connection: Connection, mail: QueuedMail, reader: Row, purpose: Purpose, address: str
+) -> dict[str, Any]:
+    token = await mint_token(
+        connection, purpose, practice_id=reader["practice_id"], user_id=reader["id"], email=mail.recipient
+    )
+    ends = told_time(datetime.now(UTC) + TTL[purpose], reader["timezone"])
+    return {"link": f"{address}?token={token}", "ends": ends, **_of_reader(reader)}
+
+
+def _notice(subject: str) -> Fill:
+    """A kind that only tells what happened to the user's account."""
+
+    async def fill(connection: Connection, mail: QueuedMail, base_url: str) -> Filled | None:
+        reader = await _reader_of(connection, mail)
+        if reader is None:
+            return None
+        return Filled(
+            subject, {"happened": told_time(mail.created_at, reader["timezone"]), **_left(mail), **_of_reader(reader)}
+        )
+
+    return fill
+
+
+def _left(mail: QueuedMail) -> dict[str, str]:
+    left = mail.data.get("left")
+    if left is None:
+        return {"codes_left": ""}
+    if left == 0:
+        return {"codes_left": "It was the last one: make new codes on the page of your account."}
+    return {"codes_left": f"{left} {'is' if left == 1 else 'are'} left."}
+
+
+async def _reader_of(connection: Connection, mail: QueuedMail) -> Row | None:
+    return await connection.fetchrow(GET_READER, mail.practice_id, mail.user_id)
+
+
+def _of_reader(reader: Row) -> dict[str, str]:
+    return {"reader": reader["name"], "practice": reader["practice"]}
+
+
+FILLS: Mapping[MailKind, Fill] = {
+    MailKind.PASSWORD_RESET: _password_reset,
+    MailKind.VERIFY_EMAIL: _verify_email,
+    MailKind.PASSWORD_CHANGED: _notice("Your password was changed"),
+    MailKind.EMAIL_CHANGING: _notice("Your e-mail address is about to change"),
+    MailKind.REFRESH_REUSED: _notice("A device was signed out of your account"),
+    MailKind.SECOND_FACTOR_ON: _notice("Signing in now takes a second step"),
+    MailKind.SECOND_FACTOR_OFF: _notice("Signing in takes the password alone again"),
+    MailKind.RECOVERY_CODE_USED: _notice("A recovery code was used"),
+}
+
+
+# ---------------------------------------------------------------- words
+
+
+def told_time(time: datetime, zone: str) -> str:
+    """`22 November 2026, 14:05 (Europe/Berlin)`"""
+    local = time.astimezone(ZoneInfo(zone))
+    return f"{local.day} {local:%B %Y, %H:%M} ({zone})"
+
+
+def told_name(name: str) -> str:
+    """A name that somebody chose, as a mail may show it: on one line, of bounded length, and not a link.
+
+    Mail programs make links of what looks like one; `Free money at evil.example` is a name that anybody can give
+    their practice before they invite strangers.
+    """
+    line = one_line(name)
+    if len(line) > MOST_NAME_CHARS:
+        line = line[: MOST_NAME_CHARS - 1] + "…"
+    # A word joiner shows as nothing, and ends what could be an address.
+    return re.sub(r"(?<=[.:@])(?=\S)", "\N{WORD JOINER}", line.replace("://", ": "))
+
+
+def one_line(text: str) -> str:
+    """Without line breaks and other control characters: none can begin another header (CVE-2024-6923)."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _environment() -> jinja2.Environment:
+    """With every template compiled now. Text is text; HTML escapes what it is filled with."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html",), default=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters["name"] = told_name
+    for name in environment.list_templates():
+        environment.get_template(name)
+    return environment
+
+
+ENVIRONMENT = _environment()
+# The rules for dark screens can't be inlined, and stay. Nothing is ever loaded to inline it.
+INLINER = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
+
+
+def make_message(mail: QueuedMail, filled: Filled, sender: str) -> EmailMessage:
+    """The whole mail, as text and as HTML. `sender` is as in MAIL_FROM. Raises ValueError for a broken recipient.
+
+    Its Message-ID is always the same one for the same row: a server or a reader can tell a repeat after an answer
+    that was lost.
+    """
+    subject = one_line(filled.subject)
+    values = {**filled.values, "subject": subject}
+    name, address = parseaddr(sender)
+    message = EmailMessage(policy=SMTP)
+    message["From"] = Address(one_line(name), addr_spec=address)
+    message["To"] = Address(addr_spec=in_ascii_domain(mail.recipient))
+    message["Subject"] = subject
+    message["Date"] = datetime.now(UTC)
+    message["Message-ID"] = f"<{mail.id}@{address.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notes, please
+    message["X-Auto-Response-Suppress"] = "All"
+    text = ENVIRONMENT.get_template(f"{mail.kind}.txt").render(values)
+    html = ENVIRONMENT.get_template(f"{mail.kind}.html").render(values)
+    message.set_content(text.strip() + "\n", cte="quoted-printable")
+    message.add_alternative(INLINER.inline(html), subtype="html", cte="quoted-printable")
+    return message
+
+
+def in_ascii_domain(address: str) -> str:
+    """The address with its domain as the DNS has it (IDNA), which any server takes. Raises ValueError."""
+    local, _, domain = address.rpartition("@")
+    if not local or not domain:
+        raise ValueError("no address")
+    return f"{local}@{domain.encode('idna').decode()}"
