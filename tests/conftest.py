@@ -15,6 +15,7 @@ import aiohttp
 import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
+from redis.asyncio import Redis
 
 from tests.api import Api
 from tests.factories import House, make_house
@@ -24,8 +25,10 @@ from wellio.accounts.tokens import Tokens
 from wellio.app import running
 from wellio.config import Config
 from wellio.db import Database, open_database
+from wellio.limits import Limits
 from wellio.migrations import migrate
 from wellio.outbox import Outbox
+from wellio.shared_buckets import SharedBuckets
 
 ADMIN_URL = os.environ.get("TEST_DATABASE_URL", "")
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "")
@@ -84,6 +87,15 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def outbox(db: Database) -> Outbox:
     return Outbox(db)
+
+
+@pytest.fixture
+async def limits() -> AsyncIterator[Limits]:
+    """Rate limits that nothing reaches."""
+    async with Redis.from_url(REDIS_URL) as redis:
+        limits = Limits(SharedBuckets(redis, f"test_{uuid4().hex}"), secret=SECRET, scale=10_000)
+        yield limits
+        await limits.stop()
 
 
 @pytest.fixture

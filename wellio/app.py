@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -25,6 +26,7 @@ from wellio.handlers.middlewares import Runner, add_headers, edge
 from wellio.handlers.routes import add_routes
 from wellio.handlers.table import ROUTES
 from wellio.leader import Leadership
+from wellio.limits import LOCAL_ADDRESSES, Limits
 from wellio.live import Live
 from wellio.metrics import Metrics, probe_loop
 from wellio.outbox import Outbox
@@ -32,6 +34,7 @@ from wellio.outreach.mailbox import Mailbox
 from wellio.realtime.server import Realtime
 from wellio.sealing import Sealer
 from wellio.services import SERVICES, Services
+from wellio.shared_buckets import SharedBuckets
 from wellio.subscriptions import lead
 from wellio.tasks import end_tasks
 
@@ -55,6 +58,7 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
     redis = open_redis(config.redis_url)
     metrics, live, outbox = Metrics(), Live(), Outbox(db)
     messages = MessageWriter(outbox, live, metrics)
+    limits = _limits(config, redis)
     try:
         await messages.start()
         yield Services(
@@ -68,14 +72,27 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
             messages=messages,
             metrics=metrics,
             sealer=Sealer(config.encryption_keys),
+            limits=limits,
             mailbox=Mailbox(config.data_dir / "mailbox") if config.keeps_mails else None,
         )
     finally:
         await messages.stop()
+        await limits.stop()
         await redis.aclose()
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await db.close()
+
+
+def _limits(config: Config, redis: Redis) -> Limits:
+    # Apart from other installations on the same Redis: the name of the database.
+    namespace = urlsplit(config.database_url or "").path.strip("/")
+    return Limits(
+        SharedBuckets(redis, namespace),
+        secret=config.jwt_secret,
+        scale=config.rate_limit_scale,
+        local_addresses=1 if config.production else LOCAL_ADDRESSES,
+    )
 
 
 def open_redis(url: str) -> Redis:

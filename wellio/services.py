@@ -10,6 +10,7 @@ from wellio.accounts.tokens import Tokens
 from wellio.chat.messages import MessageWriter
 from wellio.config import Config
 from wellio.db import Database
+from wellio.limits import Limits
 from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
@@ -31,6 +32,7 @@ class Services:
     messages: MessageWriter
     metrics: Metrics
     sealer: Sealer
+    limits: Limits
     mailbox: Mailbox | None = None
 
 

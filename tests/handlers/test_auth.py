@@ -13,6 +13,7 @@ from tests.factories import House
 from wellio.accounts.auth_sessions import refresh
 from wellio.accounts.tokens import Tokens
 from wellio.errors import Unauthorized
+from wellio.limits import Limits
 
 BASE = "/api/v1/auth"
 REGISTRATION = {
@@ -171,15 +172,15 @@ async def test_expired_token_says_so(api: Api, house: House) -> None:
     assert (answer.status, answer.code) == (401, "TOKEN_EXPIRED")
 
 
-async def test_repeat_after_a_lost_answer_survives_a_change_of_the_secret(api: Api) -> None:
+async def test_repeat_after_a_lost_answer_survives_a_change_of_the_secret(api: Api, limits: Limits) -> None:
     login = await register(api)
     token = login["refresh_token"]
     second = (await api.post(f"{BASE}/refresh", json={"refresh_token": token})).data
     rotated = Tokens("the next secret, which is 32 bytes and more", SECRET)
-    repeated = await refresh(api.db, rotated, token)
+    repeated = await refresh(api.db, rotated, limits, token)
     assert repeated.refresh_token == second["refresh_token"]
-    third = await refresh(api.db, rotated, repeated.refresh_token)
+    third = await refresh(api.db, rotated, limits, repeated.refresh_token)
     assert third.refresh_token not in (second["refresh_token"], token)
     with pytest.raises(Unauthorized):
-        await refresh(api.db, rotated, token)
+        await refresh(api.db, rotated, limits, token)
     assert await api.db.fetchval("select revoked_reason from auth_sessions") == "refresh token reused"

@@ -17,6 +17,7 @@ from wellio.db import Connection, Database, Row
 from wellio.errors import Unauthorized
 from wellio.events import Event, EventType
 from wellio.ids import uuid7
+from wellio.limits import LOGIN_ACCOUNT, LOGIN_HOUR, LOGIN_MINUTE, REFRESH, Limits
 from wellio.outbox import Outbox, Transaction
 
 IDLE = timedelta(days=14)
@@ -44,6 +45,7 @@ for update of t, s
 FIND_SUCCESSOR = (
     "select token_hash, used_at from refresh_tokens where session_id = $1 and token_hash = any($2::bytea[])"
 )
+GET_SESSION_OF_REFRESH = "select session_id from refresh_tokens where token_hash = $1"
 USE_REFRESH = "update refresh_tokens set used_at = now() where token_hash = $1"
 TOUCH_SESSION = "update auth_sessions set last_seen_at = now() where id = $1"
 
@@ -99,20 +101,29 @@ class Login:
 
 
 async def log_in(
-    outbox: Outbox, passwords: Passwords, tokens: Tokens, *, email: str, password: str, device: Device
+    outbox: Outbox, passwords: Passwords, tokens: Tokens, limits: Limits, *, email: str, password: str, device: Device
 ) -> Login:
-    """Raises Unauthorized, with the same words whether the address or the password is wrong."""
-    user = await check_password(outbox.db, passwords, email=email, password=password)
+    """Raises Unauthorized, with the same words whether the address or the password is wrong, and TooMany."""
+    user = await check_password(outbox.db, passwords, limits, email=email, password=password, address=device.address)
     async with outbox.transaction() as tx:
         return await open_session(tx, tokens, user, device)
 
 
-async def check_password(db: Database, passwords: Passwords, *, email: str, password: str) -> User:
-    """The active user with that address and password; rehashes when the parameters have risen since."""
+async def check_password(
+    db: Database, passwords: Passwords, limits: Limits, *, email: str, password: str, address: str
+) -> User:
+    """The active user with that address and password; rehashes when the parameters have risen since.
+
+    Counted before anything is looked at, so that of many tries at once no more than the limit reach the hash, and
+    alike for accounts that do not exist. A right password gives its try back.
+    """
+    attempt = (LOGIN_ACCOUNT.of(email.lower()), LOGIN_MINUTE.of(address), LOGIN_HOUR.of(address))
+    await limits.take(*attempt)
     credentials = await find_credentials(db, email)
     matches = await passwords.verify(credentials.password_hash if credentials else None, password)
     if credentials is None or not matches or not credentials.active:
         raise Unauthorized("The e-mail address or the password is wrong.", code="WRONG_CREDENTIALS")
+    await limits.give_back(*attempt)
     await _rehash_if_weaker(db, passwords, credentials, password)
     return credentials.user
 
@@ -141,8 +152,11 @@ async def open_console_session(outbox: Outbox, tokens: Tokens, user: User, devic
     return cookie
 
 
-async def refresh(db: Database, tokens: Tokens, token: str) -> Login:
-    """The next tokens of a session. Raises Unauthorized; a reused token also revokes the session."""
+async def refresh(db: Database, tokens: Tokens, limits: Limits, token: str) -> Login:
+    """The next tokens of a session. Raises Unauthorized and TooMany; a reused token also revokes the session."""
+    session_id = await db.fetchval(GET_SESSION_OF_REFRESH, hash_token(token))
+    if session_id is not None:
+        await limits.take(REFRESH.of(session_id))
     login = None
     async with db.transaction() as connection:
         row = await connection.fetchrow(GET_REFRESH, hash_token(token))

@@ -11,6 +11,7 @@ from wellio.accounts.practices import get_practice
 from wellio.accounts.users import Credentials, User, get_credentials, update_password_hash
 from wellio.db import Connection, Database
 from wellio.errors import Invalid, NotFound
+from wellio.limits import LOGIN_ACCOUNT, RESET_ADDRESS, RESET_DAY, RESET_HOUR, Limits
 from wellio.mails import MailKind, queue_mail
 from wellio.outbox import Outbox, Transaction
 from wellio.values import Email, Input
@@ -32,13 +33,18 @@ class NewPassword(Input):
     password: str
 
 
-async def change_password(outbox: Outbox, passwords: Passwords, actor: Actor, change: PasswordChange) -> None:
-    """Ends all the user's other sessions, and tells them by mail. Raises Invalid."""
+async def change_password(
+    outbox: Outbox, passwords: Passwords, limits: Limits, actor: Actor, change: PasswordChange
+) -> None:
+    """Ends all the user's other sessions, and tells them by mail. Raises Invalid; failures count as at log-in."""
     credentials = await get_credentials(outbox.db, actor.practice_id, actor.user_id)
     if credentials is None:
         raise NotFound("No such user.")
+    attempt = LOGIN_ACCOUNT.of(credentials.user.email.lower())
+    await limits.take(attempt)
     if not await passwords.verify(credentials.password_hash, change.current_password):
         raise Invalid.field("current_password", "This is not your password.")
+    await limits.give_back(attempt)
     if change.new_password == change.current_password:
         raise Invalid.field("new_password", "Choose another password than the one you have.")
     await _check(outbox.db, credentials.user, change.new_password, path="new_password")
@@ -51,14 +57,22 @@ async def change_password(outbox: Outbox, passwords: Passwords, actor: Actor, ch
         await end_sessions(tx.connection, actor.practice_id, actor.user_id, "password changed", but=actor.session_id)
 
 
-async def request_reset(outbox: Outbox, request: ResetRequest) -> None:
-    """The same work whoever has the address, or nobody: whether a link is sent turns out when the mail is made."""
+async def request_reset(outbox: Outbox, limits: Limits, request: ResetRequest, *, address: str) -> None:
+    """The same work whoever has the address, or nobody: whether a link is sent turns out when the mail is made.
+
+    Raises TooMany, by the e-mail address and by the caller's `address`.
+    """
+    email = request.email.lower()
+    await limits.take(RESET_HOUR.of(email), RESET_DAY.of(email), RESET_ADDRESS.of(address))
     async with outbox.transaction() as tx:
         await queue_mail(tx.connection, MailKind.PASSWORD_RESET, request.email)
 
 
-async def reset_password(outbox: Outbox, passwords: Passwords, new: NewPassword) -> None:
-    """Ends all the user's sessions, and tells them by mail. Raises Invalid (LINK_INVALID for the link)."""
+async def reset_password(outbox: Outbox, passwords: Passwords, limits: Limits, new: NewPassword) -> None:
+    """Ends all the user's sessions, and tells them by mail. Raises Invalid (LINK_INVALID for the link).
+
+    Failed log-ins are forgotten: whoever was kept out by somebody else's guesses comes in again.
+    """
     async with outbox.db.transaction() as connection:
         user = (await _holder(connection, new.token)).user
     await _check(outbox.db, user, new.password, path="password")
@@ -68,6 +82,7 @@ async def reset_password(outbox: Outbox, passwords: Passwords, new: NewPassword)
         await use_token(tx.connection, new.token)
         await _set_password(tx, user, password_hash)
         await end_sessions(tx.connection, user.practice_id, user.id, "password reset")
+    await limits.clear(LOGIN_ACCOUNT.of(user.email.lower()))
 
 
 async def _check(db: Database, user: User, password: str, *, path: str) -> None:

@@ -12,6 +12,7 @@ from wellio.accounts.users import User, insert_user
 from wellio.db import Connection, Database
 from wellio.events import Event, EventType
 from wellio.ids import uuid7
+from wellio.limits import REGISTER, Limits
 from wellio.outbox import Outbox
 from wellio.values import Currency, Email, Input, Name, Zone
 
@@ -50,12 +51,16 @@ class Practice:
 
 
 async def register_practice(
-    outbox: Outbox, passwords: Passwords, tokens: Tokens, registration: Registration, *, device: Device
+    outbox: Outbox, passwords: Passwords, tokens: Tokens, limits: Limits, registration: Registration, *, device: Device
 ) -> Login:
-    """The practice with its owner, signed in. Raises Invalid (password) and Conflict (EMAIL_TAKEN)."""
+    """The practice with its owner, signed in. Raises Invalid (password), Conflict (EMAIL_TAKEN) and TooMany.
+
+    EMAIL_TAKEN tells that an address has an account; the limit by address is what keeps that from being tried out.
+    """
     await check_new_password(
         registration.password, known=(registration.name, registration.email, registration.practice_name)
     )
+    await limits.take(REGISTER.of(device.address))
     password_hash = await passwords.hash(registration.password)
     practice = Practice(uuid7(), registration.practice_name, registration.timezone, registration.currency)
     owner = User(uuid7(), practice.id, Role.OWNER, registration.name, registration.email, registration.timezone)

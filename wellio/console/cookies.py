@@ -12,9 +12,13 @@ from aiohttp import web
 from wellio.accounts.actors import Actor
 from wellio.accounts.auth_sessions import COOKIE_TTL, authenticate_cookie
 from wellio.errors import Forbidden
+from wellio.handlers.callers import address_of
+from wellio.handlers.routes import CALLER
+from wellio.limits import ANONYMOUS, USER, WRITES
 from wellio.services import SERVICES
 
 VISIT = web.RequestKey("visit", str)
+COUNTED = web.RequestKey("counted", bool)
 SESSION_COOKIE = "wellio_session"
 VISIT_COOKIE = "wellio_visit"
 FORM_FIELD = "csrf_token"
@@ -30,7 +34,9 @@ async def actor_of(request: web.Request) -> Actor | None:
         return None
     actor = await authenticate_cookie(request.app[SERVICES].db, cookie)
     if actor is not None:
-        request["user_id"] = actor.user_id  # for the access log
+        request[CALLER] = actor.user_id  # for the access log
+    if COUNTED not in request:
+        await _count(request, actor)
     return actor
 
 
@@ -40,6 +46,22 @@ async def require_actor(request: web.Request) -> Actor:
     if actor is None:
         raise web.HTTPSeeOther("/sign-in")
     return actor
+
+
+async def count_form(request: web.Request) -> None:
+    """Forms of who is not signed in count by address, as the same calls of the API do. Raises TooMany."""
+    if request.method == "POST" and not request.cookies.get(_name(request, SESSION_COOKIE)):
+        await _count(request, None)
+
+
+async def _count(request: web.Request, actor: Actor | None) -> None:
+    """Once a request, with the user's calls of the API."""
+    request[COUNTED] = True
+    if actor is None:
+        buckets = [ANONYMOUS.of(address_of(request))]
+    else:
+        buckets = [limit.of(actor.user_id) for limit in (USER, WRITES)[: 1 if request.method == "GET" else 2]]
+    await request.app[SERVICES].limits.take(*buckets)
 
 
 def start_session(request: web.Request, response: web.StreamResponse, cookie: str) -> None:

@@ -12,7 +12,7 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
-from wellio.console.cookies import FORM_FIELD, keep_visit
+from wellio.console.cookies import FORM_FIELD, count_form, keep_visit
 from wellio.console.formats import FILTERS
 from wellio.console.static import asset
 from wellio.errors import Malformed, TooLarge, TooMany, Unavailable, UnsupportedMedia, WellioError
@@ -78,6 +78,7 @@ def told_in_html(view: View) -> View:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
             async with asyncio.timeout(VIEW_TIMEOUT_S):
+                await count_form(request)
                 return await view(request)
         except web.HTTPSeeOther as elsewhere:
             return redirect(str(elsewhere.location))

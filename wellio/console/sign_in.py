@@ -1,5 +1,6 @@
 """Signing in and out, and registering a practice, with plain forms."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from zoneinfo import available_timezones
@@ -20,8 +21,9 @@ from wellio.console.cookies import (
     start_session,
 )
 from wellio.console.pages import read_form, redirect, render
-from wellio.errors import Conflict, Invalid, Unauthorized, WellioError
+from wellio.errors import Conflict, Invalid, TooMany, Unauthorized, WellioError
 from wellio.handlers.auth import LoginBody, device_of
+from wellio.handlers.callers import address_of
 from wellio.handlers.errors import STATUS, invalid
 from wellio.services import SERVICES
 
@@ -46,11 +48,22 @@ async def post_sign_in(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     try:
         body = LoginBody.model_validate(form)
-        user = await check_password(services.db, services.passwords, email=body.email, password=body.password)
+        user = await check_password(
+            services.db,
+            services.passwords,
+            services.limits,
+            email=body.email,
+            password=body.password,
+            address=address_of(request),
+        )
     except ValidationError as error:
         return _sign_in_page(request, email=form.get("email", ""), errors=_by_field(invalid(error)), status=422)
     except Unauthorized as error:
         return _sign_in_page(request, email=body.email, errors={"password": error.message}, status=422)
+    except TooMany as error:
+        response = _sign_in_page(request, email=body.email, errors={"password": error.message}, status=429)
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        return response
     return await _signed_in(request, user)
 
 
@@ -87,7 +100,12 @@ async def _register(request: web.Request, form: Mapping[str, str]) -> User:
     services = request.app[SERVICES]
     registration = Registration.model_validate(form)
     login = await register_practice(
-        services.outbox, services.passwords, services.tokens, registration, device=device_of(request)
+        services.outbox,
+        services.passwords,
+        services.tokens,
+        services.limits,
+        registration,
+        device=device_of(request),
     )
     await log_out(services.db, await authenticate(services.db, services.tokens.verify_access(login.access_token)))
     return login.user

@@ -29,6 +29,6 @@ ROUTES = (
     ),
     Route(
         method="POST", path=f"{BASE}/resend", handler=post_verify_email_resend, tag="auth",
-        answer=None, status=202, errors=(409,), api_keys=False,
+        answer=None, status=202, errors=(409,), api_keys=False, limit="verify_email",
     ),
 )  # fmt: skip

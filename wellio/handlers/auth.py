@@ -6,6 +6,7 @@ from wellio.accounts.auth_sessions import Device, Login, log_in, log_out, refres
 from wellio.accounts.practices import Registration, register_practice
 from wellio.accounts.profiles import ProfileChanges, change_profile, get_profile
 from wellio.accounts.users import User
+from wellio.handlers.callers import address_of
 from wellio.handlers.routes import Call, NoInput, Route
 from wellio.values import Email, Input
 
@@ -23,7 +24,12 @@ async def post_register(call: Call[Registration, NoInput]) -> Login:
     """Register a practice with its owner, and sign in."""
     services = call.services
     return await register_practice(
-        services.outbox, services.passwords, services.tokens, call.body, device=device_of(call.request)
+        services.outbox,
+        services.passwords,
+        services.tokens,
+        services.limits,
+        call.body,
+        device=device_of(call.request),
     )
 
 
@@ -34,6 +40,7 @@ async def post_login(call: Call[LoginBody, NoInput]) -> Login:
         services.outbox,
         services.passwords,
         services.tokens,
+        services.limits,
         email=call.body.email,
         password=call.body.password,
         device=device_of(call.request),
@@ -42,7 +49,8 @@ async def post_login(call: Call[LoginBody, NoInput]) -> Login:
 
 async def post_refresh(call: Call[RefreshBody, NoInput]) -> Login:
     """Exchange a refresh token for the next pair. Using an old one again ends the session."""
-    return await refresh(call.services.db, call.services.tokens, call.body.refresh_token)
+    services = call.services
+    return await refresh(services.db, services.tokens, services.limits, call.body.refresh_token)
 
 
 async def post_logout(call: Call[NoInput, NoInput]) -> None:
@@ -61,7 +69,7 @@ async def patch_me(call: Call[ProfileChanges, NoInput]) -> User:
 
 
 def device_of(request: web.Request) -> Device:
-    return Device(user_agent=request.headers.get("User-Agent", ""), address=request.remote or "")
+    return Device(user_agent=request.headers.get("User-Agent", ""), address=address_of(request))
 
 
 BASE = "/api/v1/auth"

@@ -8,7 +8,10 @@ from wellio.services import SERVICES
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, X-Request-ID"
-EXPOSED = "ETag, Idempotent-Replayed, Retry-After, X-Request-ID"
+EXPOSED = (
+    "ETag, Idempotent-Replayed, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
+    "X-Request-ID"
+)
 PREFLIGHT_SECONDS = "600"
 
 

@@ -1,6 +1,7 @@
 """What every request passes: its id, its log line and metrics, headers, and the form of its failure."""
 
 import logging
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from wellio.handlers.errors import (
 )
 from wellio.handlers.routes import CALLER
 from wellio.ids import uuid7
+from wellio.limits import STANDINGS
 from wellio.logs import REQUEST_ID
 from wellio.metrics import Metrics
 from wellio.services import SERVICES
@@ -52,6 +54,7 @@ async def edge(request: web.Request, handler: Next) -> web.StreamResponse:
     request[REQUEST] = request_id = _request_id(request)
     started = time.perf_counter()
     token = REQUEST_ID.set(request_id)
+    STANDINGS.set([])
     try:
         response = await _answered(request, handler)
         _observe(request, response.status, time.perf_counter() - started)
@@ -112,7 +115,20 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if request.app[SERVICES].config.production:
         response.headers.setdefault("Strict-Transport-Security", HSTS)
     response.headers["X-Request-ID"] = request.get(REQUEST, "")
+    _add_rate_limits(response)
     response.headers.pop("Server", None)
+
+
+def _add_rate_limits(response: web.StreamResponse) -> None:
+    """The bucket that is nearest to refusing, and what all of them hold (draft-ietf-httpapi-ratelimit-headers-06)."""
+    standings = STANDINGS.get()
+    if not standings:
+        return
+    nearest = min(standings, key=lambda standing: (-standing.retry_after_s, standing.remaining))
+    response.headers["RateLimit-Limit"] = str(nearest.count)
+    response.headers["RateLimit-Remaining"] = str(nearest.remaining)
+    response.headers["RateLimit-Reset"] = str(math.ceil(nearest.full_in_s))
+    response.headers["RateLimit-Policy"] = ", ".join(f"{s.count};w={s.limit.per_s}" for s in standings)
 
 
 class _FormalRequestHandler(RequestHandler):

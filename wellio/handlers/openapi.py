@@ -143,7 +143,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(route: Route) -> dict[str, Any]:
-    statuses = {400, 413, 422, 503} | set(route.errors)
+    statuses = {400, 413, 422, 429, 503} | set(route.errors)
     statuses |= {401, 403} if route.roles is not None else set()
     statuses |= {404} if route.id_names else set()
     statuses |= {409} if route.creates else set()

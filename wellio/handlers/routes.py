@@ -19,8 +19,10 @@ from wellio.accounts.auth_sessions import authenticate
 from wellio.attribution import ATTRIBUTION, Attribution
 from wellio.encoding import to_json
 from wellio.errors import Forbidden, Malformed, PreconditionFailed, Unauthorized, Unavailable, UnsupportedMedia
+from wellio.handlers.callers import address_of
 from wellio.handlers.errors import CONTENT_TYPE, invalid
 from wellio.idempotency import AlreadyAnswered, Once, once_from_header
+from wellio.limits import ANONYMOUS, NAMED, USER, WRITES, Bucket
 from wellio.logs import REQUEST_ID
 from wellio.pages import Page
 from wellio.services import SERVICES, Services
@@ -147,6 +149,7 @@ async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
     caller = None if route.roles is None else await _authenticated(services, request)
     ids = _path_ids(request)
     ATTRIBUTION.set(_attribution(route, request, caller, ids))
+    await services.limits.take(*_buckets(route, request, caller))
     if caller is not None:
         _admit(route, caller)
     query = _parsed_query(route.query, request)
@@ -157,9 +160,13 @@ async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
 
 
 async def _authenticated(services: Services, request: web.Request) -> Actor:
-    """By an access token."""
-    claims = services.tokens.verify_access(bearer_token(request))
-    actor = await authenticate(services.db, claims)
+    """By an access token. Who has none that is valid counts by address."""
+    try:
+        claims = services.tokens.verify_access(bearer_token(request))
+        actor = await authenticate(services.db, claims)
+    except Unauthorized:
+        await services.limits.take(ANONYMOUS.of(address_of(request)))
+        raise
     request[CALLER] = actor.user_id
     return actor
 
@@ -175,6 +182,17 @@ def _admit(route: Route, caller: Actor) -> None:
         caller.must_be_fresh()
 
 
+def _buckets(route: Route, request: web.Request, caller: Actor | None) -> list[Bucket]:
+    """API keys count with their user: more keys are no more requests."""
+    subject = caller.user_id if caller else address_of(request)
+    buckets = [USER.of(subject) if caller else ANONYMOUS.of(subject)]
+    if caller and route.method != "GET":
+        buckets.append(WRITES.of(subject))
+    if route.limit is not None:
+        buckets.append(NAMED[route.limit].of(subject))
+    return buckets
+
+
 def _attribution(route: Route, request: web.Request, caller: Actor | None, ids: Mapping[str, UUID]) -> Attribution:
     return Attribution(
         operation=route.name,
@@ -184,7 +202,7 @@ def _attribution(route: Route, request: web.Request, caller: Actor | None, ids: 
         session_id=caller.session_id if caller and not caller.by_api_key else None,
         api_key_id=caller.session_id if caller and caller.by_api_key else None,
         request_id=REQUEST_ID.get() or "",
-        address=request.remote or "",
+        address=address_of(request),
         subject_id=list(ids.values())[-1] if ids else None,
     )
 
