@@ -42,6 +42,7 @@ async def test_restored_events_keep_their_order_and_come_before_new_ones(db: Dat
     await db.execute("update events set xid = xid + 1000000")
     await db.execute("insert into consumers (name, xid, position) select 'half way', xid, position from events limit 1")
     async with db.pool.acquire() as connection:
+        await connection.execute("set role none")
         await connection.execute(AFTER_RESTORE.read_text())
     new = Event(type=EventType.CLIENT_UPDATED, practice_id=practice.id)
     async with outbox.transaction() as tx:

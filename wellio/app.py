@@ -14,6 +14,7 @@ from redis.backoff import ExponentialBackoff
 
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.tokens import Tokens
+from wellio.audit import AuditWriter
 from wellio.chat.messages import MessageWriter
 from wellio.config import Config
 from wellio.console.views import add_console
@@ -57,10 +58,11 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
     db = await open_database(config.database_url)
     redis = open_redis(config.redis_url)
     metrics, live, outbox = Metrics(), Live(), Outbox(db)
-    messages = MessageWriter(outbox, live, metrics)
+    messages, audit = MessageWriter(outbox, live, metrics), AuditWriter(db, metrics)
     limits = _limits(config, redis)
     try:
         await messages.start()
+        await audit.start()
         yield Services(
             config=config,
             db=db,
@@ -73,11 +75,13 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
             metrics=metrics,
             sealer=Sealer(config.encryption_keys),
             limits=limits,
+            audit=audit,
             mailbox=Mailbox(config.data_dir / "mailbox") if config.keeps_mails else None,
         )
     finally:
         await messages.stop()
         await limits.stop()
+        await audit.stop()
         await redis.aclose()
         with suppress(TimeoutError):
             async with asyncio.timeout(5):

@@ -73,6 +73,7 @@ on conflict on constraint consumer_failures_pkey do nothing
 # Transaction numbers begin again in a new cluster: there, cursors from a dump would stand ahead of all that happens.
 IS_LOG_AHEAD = """
 select exists (select from events where xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+    or exists (select from audit_log where xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
 """
 
 # Takes a batch in the transaction given; what it returns is published after the commit.

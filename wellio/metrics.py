@@ -54,6 +54,9 @@ class Metrics:
             ("consumer",),
             registry=self.registry,
         )
+        self.audit_rows_lost = Counter(
+            "wellio_audit_rows_lost_total", "Reads and denials that could not be recorded.", registry=self.registry
+        )
         self.job_runs = Counter("wellio_job_runs_total", "Runs of jobs.", ("job", "outcome"), registry=self.registry)
         self.mails = Counter(
             "wellio_mails_total",

@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from uuid import UUID
 
+from wellio.audit import record_change
 from wellio.db import Connection, Database, Row
 from wellio.events import Cursor, Event, EventType
 from wellio.idempotency import Once, claim, keep
@@ -40,20 +42,23 @@ class Transaction:
         self.connection = connection
         self._once = once
         self._events: list[Event] = []
+        self._subject_id: UUID | None = None
 
     def record(self, *events: Event) -> None:
         self._events += events
 
     async def answer(self, result: Result) -> Result:
         """Ends an action: keeps the answer for repeats of the request, and hands the result on."""
+        self._subject_id = getattr(result, "id", None)
         if self._once is not None:
             await keep(self.connection, self._once, result)
         return result
 
-    async def store_events(self) -> bool:
-        """Stores what was recorded; True when there was anything."""
+    async def close(self) -> bool:
+        """Stores what was recorded, and in the audit log that something was changed; True when there were events."""
         if self._events:
             await insert_events(self.connection, self._events)
+        await record_change(self.connection, self._events, subject_id=self._subject_id)
         return bool(self._events)
 
 
@@ -77,7 +82,7 @@ class Outbox:
                 await claim(connection, once)
             transaction = Transaction(connection, once)
             yield transaction
-            stored = await transaction.store_events()
+            stored = await transaction.close()
         if stored:
             self.wake()
 

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.tokens import Tokens
+from wellio.audit import AuditWriter
 from wellio.chat.messages import MessageWriter
 from wellio.config import Config
 from wellio.db import Database
@@ -33,6 +34,7 @@ class Services:
     metrics: Metrics
     sealer: Sealer
     limits: Limits
+    audit: AuditWriter
     mailbox: Mailbox | None = None
 
 

@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from wellio.audit_chain import seal_for_ever
 from wellio.consumers import Consumer, Superseded, check_log, is_history, next_retry
 from wellio.db import Connection, open_database
 from wellio.events import Event, EventType
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 # More changed predictions of a practice at once are told as one "look again".
 PUSHED_ONE_BY_ONE = 50
 # Connections of those who follow the log: the learner and the consumers.
-FOLLOWERS = 3
+FOLLOWERS = 4
 CLOSE_S = 5.0
 
 
@@ -125,6 +127,7 @@ async def lead_with(
         learner(following or outbox, live, metrics).run,
         *[consumer.run for consumer in consumers(following or outbox, live, metrics)],
         Schedule(Work(outbox), metrics).run,
+        partial(seal_for_ever, (following or outbox).db),
         *([MailSender(outbox.db, metrics, post).run] if post else ()),
     )
     try:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from wellio.attribution import attribute
 from wellio.errors import Forbidden
 
 
@@ -59,3 +60,14 @@ class Actor:
     def must_be(self, roles: frozenset[Role]) -> None:
         if self.role not in roles:
             raise Forbidden(f"This needs the role {' or '.join(sorted(roles))}.")
+
+
+def attribute_to(actor: Actor) -> None:
+    """What is recorded from here on is of `actor`."""
+    attribute(
+        practice_id=actor.practice_id,
+        user_id=actor.user_id,
+        role=actor.role.value,
+        session_id=None if actor.by_api_key else actor.session_id,
+        api_key_id=actor.session_id if actor.by_api_key else None,
+    )

@@ -13,6 +13,8 @@ from wellio.accounts.actors import Actor, Role
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.tokens import ACCESS_TTL, Claims, Tokens, hash_token
 from wellio.accounts.users import Credentials, User, find_credentials, get_user, update_password_hash
+from wellio.attribution import attribute
+from wellio.audit import record_change
 from wellio.db import Connection, Database, Row
 from wellio.errors import Unauthorized
 from wellio.events import Event, EventType
@@ -120,6 +122,8 @@ async def check_password(
     attempt = (LOGIN_ACCOUNT.of(email.lower()), LOGIN_MINUTE.of(address), LOGIN_HOUR.of(address))
     await limits.take(*attempt)
     credentials = await find_credentials(db, email)
+    if credentials is not None:  # whose account it was, should it fail; nobody is known to act yet
+        attribute(practice_id=credentials.user.practice_id, subject_id=credentials.user.id)
     matches = await passwords.verify(credentials.password_hash if credentials else None, password)
     if credentials is None or not matches or not credentials.active:
         raise Unauthorized("The e-mail address or the password is wrong.", code="WRONG_CREDENTIALS")
@@ -140,15 +144,17 @@ async def open_session(tx: Transaction, tokens: Tokens, user: User, device: Devi
     await _insert_session(tx.connection, session_id, user, device, cookie_hash=None, ttl=ABSOLUTE)
     await tx.connection.execute(INSERT_REFRESH, hash_token(refresh), session_id)
     tx.record(await _logged_in(tx.connection, user))
+    _attribute_to(user, session_id)
     return _login(tokens, user, session_id, refresh)
 
 
 async def open_console_session(outbox: Outbox, tokens: Tokens, user: User, device: Device) -> str:
     """Signs a browser in; returns the cookie's value."""
-    cookie = tokens.new_refresh()
+    session_id, cookie = uuid7(), tokens.new_refresh()
     async with outbox.transaction() as tx:
-        await _insert_session(tx.connection, uuid7(), user, device, cookie_hash=hash_token(cookie), ttl=COOKIE_TTL)
+        await _insert_session(tx.connection, session_id, user, device, cookie_hash=hash_token(cookie), ttl=COOKIE_TTL)
         tx.record(await _logged_in(tx.connection, user))
+        _attribute_to(user, session_id)
     return cookie
 
 
@@ -185,7 +191,9 @@ async def _rotate(connection: Connection, tokens: Tokens, token: str, row: Row) 
     else:
         successor = await _unused_successor(connection, row, tokens.next_refresh(token))
     if successor is None or (row["used_at"] and row["now"] - row["used_at"] > GRACE):
+        attribute(practice_id=row["practice_id"], subject_id=row["user_id"], session_id=row["session_id"])
         await connection.execute(REVOKE_SESSION, row["practice_id"], row["session_id"], "refresh token reused")
+        await record_change(connection, reason="refresh token reused")
         return None
     user = await get_user(connection, row["practice_id"], row["user_id"])
     assert user is not None  # the session's foreign key
@@ -199,8 +207,9 @@ async def _unused_successor(connection: Connection, row: Row, candidates: list[s
     return by_hash[made["token_hash"]] if made and made["used_at"] is None else None
 
 
-async def log_out(db: Database, actor: Actor) -> None:
-    await db.execute(REVOKE_SESSION, actor.practice_id, actor.session_id, "logged out")
+async def log_out(outbox: Outbox, actor: Actor) -> None:
+    async with outbox.transaction() as tx:
+        await tx.connection.execute(REVOKE_SESSION, actor.practice_id, actor.session_id, "logged out")
 
 
 async def end_sessions(
@@ -250,6 +259,13 @@ async def _logged_in(connection: Connection, user: User) -> Event:
         actor_id=user.id,
         client_id=await connection.fetchval(GET_CLIENT_OF_USER, user.practice_id, user.id),
         payload={"role": user.role.value},
+    )
+
+
+def _attribute_to(user: User, session_id: UUID) -> None:
+    """What is recorded from here on is of who has just signed in."""
+    attribute(
+        practice_id=user.practice_id, user_id=user.id, role=user.role.value, session_id=session_id, subject_id=None
     )
 
 

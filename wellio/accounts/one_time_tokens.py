@@ -12,6 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from wellio.accounts.tokens import hash_token
+from wellio.attribution import attribute
 from wellio.db import Connection
 
 
@@ -89,7 +90,10 @@ async def find_token(connection: Connection, purpose: Purpose, token: str) -> On
     """None when it is unknown, of another purpose, used or expired. Locks its user and it for the transaction."""
     await connection.execute(LOCK_HOLDER, hash_token(token))
     row = await connection.fetchrow(GET_TOKEN, hash_token(token), purpose.value)
-    return OneTimeToken(**dict(row)) if row else None
+    if row is None:
+        return None
+    attribute(practice_id=row["practice_id"], subject_id=row["user_id"])
+    return OneTimeToken(**dict(row))
 
 
 async def use_token(connection: Connection, token: str) -> None:

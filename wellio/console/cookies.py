@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from wellio.accounts.actors import Actor
+from wellio.accounts.actors import Actor, attribute_to
 from wellio.accounts.auth_sessions import COOKIE_TTL, authenticate_cookie
 from wellio.errors import Forbidden
 from wellio.handlers.callers import address_of
@@ -35,6 +35,7 @@ async def actor_of(request: web.Request) -> Actor | None:
     actor = await authenticate_cookie(request.app[SERVICES].db, cookie)
     if actor is not None:
         request[CALLER] = actor.user_id  # for the access log
+        attribute_to(actor)
     if COUNTED not in request:
         await _count(request, actor)
     return actor

@@ -9,7 +9,7 @@ from wellio.accounts.actors import STAFF, Actor
 from wellio.accounts.tokens import ACCESS_TTL
 from wellio.console.conversations import list_talks, open_thread
 from wellio.console.cookies import FORM_HEADER, actor_of, check_form, form_token, require_actor
-from wellio.console.pages import render
+from wellio.console.pages import note_read, render
 from wellio.db import Database
 from wellio.errors import Unauthorized
 from wellio.learning.predictions import Prediction, PredictionQuery, list_predictions
@@ -21,7 +21,9 @@ AT_RISK = 10
 
 async def get_home(request: web.Request) -> web.StreamResponse:
     actor = await require_actor(request)
-    return render(request, "home.html", await _home(request, actor))
+    home = await _home(request, actor)
+    note_read(request, home["summary"], home["at_risk"], home["talks"], home["thread"])
+    return render(request, "home.html", home)
 
 
 async def post_session_token(request: web.Request) -> web.StreamResponse:

@@ -12,11 +12,23 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
+from wellio.audit import Outcome
 from wellio.console.cookies import FORM_FIELD, count_form, keep_visit
 from wellio.console.formats import FILTERS
 from wellio.console.static import asset
-from wellio.errors import Malformed, TooLarge, TooMany, Unavailable, UnsupportedMedia, WellioError
+from wellio.errors import (
+    Forbidden,
+    Malformed,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unavailable,
+    UnsupportedMedia,
+    WellioError,
+)
 from wellio.handlers.errors import STATUS
+from wellio.handlers.shown import shown_by
+from wellio.services import SERVICES
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_FORM_BYTES, MAX_FORM_FIELDS = 65_536, 40
@@ -85,9 +97,16 @@ def told_in_html(view: View) -> View:
         except TimeoutError:
             return _failure(request, Unavailable("This took too long and was given up. Try again shortly."))
         except WellioError as error:
+            if isinstance(error, Forbidden | NotFound):
+                request.app[SERVICES].audit.note(Outcome.DENIED, code=error.code)
             return _failure(request, error)
 
     return serve
+
+
+def note_read(request: web.Request, *shown: Any) -> None:
+    """For every page that shows people's data: whose it was goes into the audit log."""
+    request.app[SERVICES].audit.note(Outcome.READ, shown_by(shown))
 
 
 def _failure(request: web.Request, error: WellioError) -> web.Response:

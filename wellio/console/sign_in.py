@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from wellio.accounts.auth_sessions import authenticate, check_password, log_out, open_console_session
 from wellio.accounts.practices import Registration, register_practice
 from wellio.accounts.users import User
+from wellio.audit import Outcome
 from wellio.console.cookies import (
     FORM_FIELD,
     actor_of,
@@ -59,6 +60,7 @@ async def post_sign_in(request: web.Request) -> web.StreamResponse:
     except ValidationError as error:
         return _sign_in_page(request, email=form.get("email", ""), errors=_by_field(invalid(error)), status=422)
     except Unauthorized as error:
+        services.audit.note(Outcome.DENIED, code=error.code)
         return _sign_in_page(request, email=body.email, errors={"password": error.message}, status=422)
     except TooMany as error:
         response = _sign_in_page(request, email=body.email, errors={"password": error.message}, status=429)
@@ -88,7 +90,7 @@ async def post_sign_out(request: web.Request) -> web.StreamResponse:
     actor = await require_actor(request)
     form = await read_form(request)
     check_form(request, form.get(FORM_FIELD, ""), signed_in=True)
-    await log_out(request.app[SERVICES].db, actor)
+    await log_out(request.app[SERVICES].outbox, actor)
     response = redirect("/sign-in")
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
     end_session(request, response)
@@ -107,7 +109,7 @@ async def _register(request: web.Request, form: Mapping[str, str]) -> User:
         registration,
         device=device_of(request),
     )
-    await log_out(services.db, await authenticate(services.db, services.tokens.verify_access(login.access_token)))
+    await log_out(services.outbox, await authenticate(services.db, services.tokens.verify_access(login.access_token)))
     return login.user
 
 
@@ -116,7 +118,7 @@ async def _signed_in(request: web.Request, user: User) -> web.StreamResponse:
     services = request.app[SERVICES]
     before = await actor_of(request)
     if before is not None:
-        await log_out(services.db, before)
+        await log_out(services.outbox, before)
     cookie = await open_console_session(services.outbox, services.tokens, user, device_of(request))
     response = redirect(HOME)
     start_session(request, response, cookie)

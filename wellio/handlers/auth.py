@@ -55,7 +55,7 @@ async def post_refresh(call: Call[RefreshBody, NoInput]) -> Login:
 
 async def post_logout(call: Call[NoInput, NoInput]) -> None:
     """End this session; its tokens stop working at once."""
-    await log_out(call.services.db, call.actor)
+    await log_out(call.services.outbox, call.actor)
 
 
 async def get_me(call: Call[NoInput, NoInput]) -> User:

@@ -42,13 +42,13 @@ ONE = f"{BASE}/{{client_id}}"
 ROUTES = (
     Route(
         method="GET", path=BASE, handler=list_clients_page, tag="clients",
-        query=ClientQuery, answer=Page[Client],
+        query=ClientQuery, answer=Page[Client], reads=True,
     ),
     Route(
         method="POST", path=BASE, handler=post_client, tag="clients", roles=STAFF,
         body=NewClient, answer=Client, status=201, creates=True,
     ),
-    Route(method="GET", path=ONE, handler=get_client_by_id, tag="clients", answer=Client),
+    Route(method="GET", path=ONE, handler=get_client_by_id, tag="clients", answer=Client, reads=True),
     Route(
         method="PATCH", path=ONE, handler=patch_client, tag="clients", roles=STAFF,
         body=ClientChanges, answer=Client, errors=(412,),

@@ -64,20 +64,20 @@ ONE = f"{BASE}/{{conversation_id}}"
 ROUTES = (
     Route(
         method="GET", path=BASE, handler=list_conversations_page, tag="conversations",
-        query=PageQuery, answer=Page[Conversation],
+        query=PageQuery, answer=Page[Conversation], reads=True,
     ),
     Route(
         method="POST", path=BASE, handler=post_conversation, tag="conversations",
         body=NewConversation, answer=Conversation, status=201, creates=True,
     ),
-    Route(method="GET", path=ONE, handler=get_conversation_by_id, tag="conversations", answer=Conversation),
+    Route(method="GET", path=ONE, handler=get_conversation_by_id, tag="conversations", answer=Conversation, reads=True),
     Route(
         method="PATCH", path=ONE, handler=patch_conversation, tag="conversations", roles=STAFF,
         body=ConversationChanges, answer=Conversation, errors=(412,),
     ),
     Route(
         method="GET", path=f"{ONE}/messages", handler=list_messages_page, tag="conversations",
-        query=MessageQuery, answer=Page[Message],
+        query=MessageQuery, answer=Page[Message], reads=True,
     ),
     Route(
         method="POST", path=f"{ONE}/read", handler=post_conversation_read, tag="conversations",

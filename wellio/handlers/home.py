@@ -10,5 +10,8 @@ async def get_home_summary(call: Call[NoInput, NoInput]) -> HomeSummary:
 
 
 ROUTES = (
-    Route(method="GET", path="/api/v1/home/summary", handler=get_home_summary, tag="home", answer=HomeSummary),
+    Route(
+        method="GET", path="/api/v1/home/summary", handler=get_home_summary, tag="home",
+        answer=HomeSummary, reads=True,
+    ),
 )  # fmt: skip

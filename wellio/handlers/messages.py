@@ -52,5 +52,8 @@ ROUTES = (
         body=PostedMessage, answer=Message, status=201, creates=True, errors=(404,),
     ),
     Route(method="GET", path=f"{BASE}/unread-count", handler=get_unread_count, tag="messages", answer=UnreadCount),
-    Route(method="GET", path=f"{BASE}/{{message_id}}", handler=get_message_by_id, tag="messages", answer=Message),
+    Route(
+        method="GET", path=f"{BASE}/{{message_id}}", handler=get_message_by_id, tag="messages",
+        answer=Message, reads=True,
+    ),
 )  # fmt: skip

@@ -11,7 +11,9 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
+from wellio.attribution import ATTRIBUTION, Attribution
 from wellio.errors import WellioError
+from wellio.handlers.callers import address_of
 from wellio.handlers.errors import (
     error_response,
     http_error_response,
@@ -55,6 +57,9 @@ async def edge(request: web.Request, handler: Next) -> web.StreamResponse:
     started = time.perf_counter()
     token = REQUEST_ID.set(request_id)
     STANDINGS.set([])
+    # Until it is known who calls and what for; a connection's requests share their context.
+    operation = f"{request.method} {route_of(request)}"
+    ATTRIBUTION.set(Attribution(operation=operation, request_id=request_id, address=address_of(request)))
     try:
         response = await _answered(request, handler)
         _observe(request, response.status, time.perf_counter() - started)

@@ -25,11 +25,14 @@ BASE = "/api/v1/payments"
 ROUTES = (
     Route(
         method="GET", path=BASE, handler=list_payments_page, tag="payments",
-        query=PaymentQuery, answer=Page[Payment],
+        query=PaymentQuery, answer=Page[Payment], reads=True,
     ),
     Route(
         method="POST", path=BASE, handler=post_payment, tag="payments", roles=STAFF,
         body=NewPayment, answer=Payment, status=201, creates=True,
     ),
-    Route(method="GET", path=f"{BASE}/{{payment_id}}", handler=get_payment_by_id, tag="payments", answer=Payment),
+    Route(
+        method="GET", path=f"{BASE}/{{payment_id}}", handler=get_payment_by_id, tag="payments",
+        answer=Payment, reads=True,
+    ),
 )  # fmt: skip

@@ -20,10 +20,10 @@ BASE = "/api/v1/predictions/churn"
 ROUTES = (
     Route(
         method="GET", path=BASE, handler=list_churn_page, tag="predictions", roles=STAFF,
-        query=PredictionQuery, answer=Page[Prediction],
+        query=PredictionQuery, answer=Page[Prediction], reads=True,
     ),
     Route(
         method="GET", path=f"{BASE}/{{client_id}}", handler=get_churn_of_client, tag="predictions", roles=STAFF,
-        answer=Prediction,
+        answer=Prediction, reads=True,
     ),
 )  # fmt: skip

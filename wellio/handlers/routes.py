@@ -14,16 +14,26 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from wellio.accounts.actors import EVERYONE, Actor, Role
+from wellio.accounts.actors import EVERYONE, Actor, Role, attribute_to
 from wellio.accounts.auth_sessions import authenticate
-from wellio.attribution import ATTRIBUTION, Attribution
+from wellio.attribution import attribute
+from wellio.audit import Outcome
 from wellio.encoding import to_json
-from wellio.errors import Forbidden, Malformed, PreconditionFailed, Unauthorized, Unavailable, UnsupportedMedia
+from wellio.errors import (
+    Forbidden,
+    Malformed,
+    NotFound,
+    PreconditionFailed,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+    WellioError,
+)
 from wellio.handlers.callers import address_of
 from wellio.handlers.errors import CONTENT_TYPE, invalid
+from wellio.handlers.shown import shown_by
 from wellio.idempotency import AlreadyAnswered, Once, once_from_header
 from wellio.limits import ANONYMOUS, NAMED, USER, WRITES, Bucket
-from wellio.logs import REQUEST_ID
 from wellio.pages import Page
 from wellio.services import SERVICES, Services
 from wellio.values import Input
@@ -134,27 +144,44 @@ def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespons
             async with asyncio.timeout(BODY_TIMEOUT_S + HANDLER_TIMEOUT_S):
                 call = await _call(route, request)
                 async with asyncio.timeout(HANDLER_TIMEOUT_S):
-                    return _response(route, await route.handler(call))
+                    result = await route.handler(call)
+            if route.reads:
+                call.services.audit.note(Outcome.READ, shown_by(result))
+            return _response(route, result)
         except AlreadyAnswered as repeat:
             headers = {"Idempotent-Replayed": "true"}
             return _json(repeat.answer, status=repeat.status, headers=headers)
+        except (Unauthorized, Forbidden, NotFound) as error:
+            _note_denial(route, request, error)
+            raise
         except TimeoutError:
             raise Unavailable("This took too long and was given up.", retry_after_s=5, code="TIMEOUT") from None
 
     return serve
 
 
+def _note_denial(route: Route, request: web.Request, error: WellioError) -> None:
+    """Who was refused. A request without a token that was ever ours is nobody's, and stands in the log alone."""
+    if isinstance(error, Unauthorized) and route.roles is not None and error.code != "SESSION_ENDED":
+        return
+    request.app[SERVICES].audit.note(Outcome.DENIED, code=error.code)
+
+
 async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
     services = request.app[SERVICES]
+    attribute(operation=route.name)
     caller = None if route.roles is None else await _authenticated(services, request)
     ids = _path_ids(request)
-    ATTRIBUTION.set(_attribution(route, request, caller, ids))
+    attribute(subject_id=next(reversed(ids.values()), None), client_id=ids.get("client_id"))
     await services.limits.take(*_buckets(route, request, caller))
     if caller is not None:
+        attribute_to(caller)
         _admit(route, caller)
     query = _parsed_query(route.query, request)
     raw = await _read_body(request)
     body = None if route.body is NoInput and not raw else _parsed_body(route.body, request, raw)
+    if body is not None and route.method == "PATCH":
+        attribute(fields=tuple(sorted(body.model_fields_set)))
     once = _once(route, request, caller, raw)
     return Call(services=services, request=request, ids=ids, body=body, query=query, caller=caller, once=once)
 
@@ -163,6 +190,7 @@ async def _authenticated(services: Services, request: web.Request) -> Actor:
     """By an access token. Who has none that is valid counts by address."""
     try:
         claims = services.tokens.verify_access(bearer_token(request))
+        attribute(practice_id=claims.practice_id, user_id=claims.user_id, session_id=claims.session_id)
         actor = await authenticate(services.db, claims)
     except Unauthorized:
         await services.limits.take(ANONYMOUS.of(address_of(request)))
@@ -191,20 +219,6 @@ def _buckets(route: Route, request: web.Request, caller: Actor | None) -> list[B
     if route.limit is not None:
         buckets.append(NAMED[route.limit].of(subject))
     return buckets
-
-
-def _attribution(route: Route, request: web.Request, caller: Actor | None, ids: Mapping[str, UUID]) -> Attribution:
-    return Attribution(
-        operation=route.name,
-        practice_id=caller.practice_id if caller else None,
-        user_id=caller.user_id if caller else None,
-        role=caller.role.value if caller else None,
-        session_id=caller.session_id if caller and not caller.by_api_key else None,
-        api_key_id=caller.session_id if caller and caller.by_api_key else None,
-        request_id=REQUEST_ID.get() or "",
-        address=address_of(request),
-        subject_id=list(ids.values())[-1] if ids else None,
-    )
 
 
 def bearer_token(request: web.Request) -> str:

@@ -42,13 +42,13 @@ ONE = f"{BASE}/{{session_id}}"
 ROUTES = (
     Route(
         method="GET", path=BASE, handler=list_sessions_page, tag="sessions",
-        query=SessionQuery, answer=Page[Session],
+        query=SessionQuery, answer=Page[Session], reads=True,
     ),
     Route(
         method="POST", path=BASE, handler=post_session, tag="sessions", roles=STAFF,
         body=NewSession, answer=Session, status=201, creates=True, errors=(409,),
     ),
-    Route(method="GET", path=ONE, handler=get_session_by_id, tag="sessions", answer=Session),
+    Route(method="GET", path=ONE, handler=get_session_by_id, tag="sessions", answer=Session, reads=True),
     Route(
         method="PATCH", path=ONE, handler=patch_session, tag="sessions",
         body=SessionChanges, answer=Session, errors=(409, 412),

@@ -2,6 +2,7 @@
 
 from wellio.handlers import (
     addresses,
+    audit,
     auth,
     clients,
     conversations,
@@ -25,4 +26,5 @@ ROUTES: tuple[Route, ...] = (
     *home.ROUTES,
     *conversations.ROUTES,
     *messages.ROUTES,
+    *audit.ROUTES,
 )
