@@ -136,6 +136,7 @@ class Wellio:
         self._environment = os.environ | {
             "DATABASE_URL": database_url, "REDIS_URL": redis_url, "JWT_SECRET": SECRET, "PORT": str(self._port),
             "WELLIO_DEMO": "0", "WELLIO_DATA_DIR": str(data_dir), "LOG_LEVEL": "error",
+            "RATE_LIMIT_SCALE": "10000",
         }  # fmt: skip
         self.url = f"http://127.0.0.1:{self._port}"
 
