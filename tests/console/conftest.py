@@ -48,11 +48,11 @@ class Browser:
     async def post(self, path: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Page:
         return await self._call("POST", path, data=dict(form), headers=dict(headers or {}))
 
-    async def submit(self, path: str, **fields: str) -> Page:
-        """Reads the page with the form, and sends the form as a person would."""
+    async def submit(self, path: str, *, at: str = "", **fields: str) -> Page:
+        """Reads the page with the form, and sends the form as a person would; `at` where it is sent to."""
         token = (await self.get(path)).token
         return await self.post(
-            path, {"csrf_token": token, **fields}, {"Origin": self.api.url, "Sec-Fetch-Site": "same-origin"}
+            at or path, {"csrf_token": token, **fields}, {"Origin": self.api.url, "Sec-Fetch-Site": "same-origin"}
         )
 
     async def sign_in(self, actor: Actor) -> Page:

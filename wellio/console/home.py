@@ -45,6 +45,8 @@ async def _home(request: web.Request, actor: Actor) -> dict[str, Any]:
     summary = await home_summary(db, actor)
     return {
         "actor": actor,
+        "practice_name": summary.practice_name,
+        "here": request.path,
         "staff": staff,
         "now": datetime.now(UTC),
         "summary": summary,

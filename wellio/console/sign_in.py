@@ -17,11 +17,11 @@ from wellio.console.cookies import (
     actor_of,
     check_form,
     end_session,
-    form_token,
     require_actor,
     start_session,
 )
-from wellio.console.pages import read_form, redirect, render
+from wellio.console.forms import visitor_page
+from wellio.console.pages import read_form, redirect
 from wellio.errors import Conflict, Invalid, TooMany, Unauthorized, WellioError
 from wellio.handlers.auth import LoginBody, device_of
 from wellio.handlers.callers import address_of
@@ -136,7 +136,7 @@ def _register_page(
 
 
 def _form_page(request: web.Request, name: str, context: dict[str, Any], status: int) -> web.Response:
-    return render(request, name, {**context, "token": form_token(request, signed_in=False)}, status=status)
+    return visitor_page(request, name, context, status=status)
 
 
 def _by_field(error: WellioError) -> Errors:

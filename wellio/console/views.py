@@ -2,21 +2,46 @@
 
 from aiohttp import web
 
+from wellio.console.account import get_account, post_address, post_password, post_profile, post_verification
 from wellio.console.home import get_home, post_session_token
+from wellio.console.links import (
+    get_forgot_password,
+    get_reset_password,
+    get_verify_email,
+    post_forgot_password,
+    post_reset_password,
+    post_verify_email,
+)
 from wellio.console.mailbox import add_mailbox
 from wellio.console.pages import add_templates, told_in_html
 from wellio.console.sign_in import get_register, get_sign_in, post_register, post_sign_in, post_sign_out
 from wellio.console.static import add_static
+
+VIEWS = (
+    ("GET", "/", get_home),
+    ("GET", "/sign-in", get_sign_in),
+    ("POST", "/sign-in", post_sign_in),
+    ("POST", "/sign-out", post_sign_out),
+    ("GET", "/register", get_register),
+    ("POST", "/register", post_register),
+    ("GET", "/forgot-password", get_forgot_password),
+    ("POST", "/forgot-password", post_forgot_password),
+    ("GET", "/reset-password", get_reset_password),
+    ("POST", "/reset-password", post_reset_password),
+    ("GET", "/verify-email", get_verify_email),
+    ("POST", "/verify-email", post_verify_email),
+    ("GET", "/account", get_account),
+    ("POST", "/account/profile", post_profile),
+    ("POST", "/account/address", post_address),
+    ("POST", "/account/verification", post_verification),
+    ("POST", "/account/password", post_password),
+)
 
 
 def add_console(app: web.Application) -> None:
     add_templates(app)
     add_static(app)
     add_mailbox(app)
-    app.router.add_get("/", told_in_html(get_home))
-    app.router.add_get("/sign-in", told_in_html(get_sign_in))
-    app.router.add_post("/sign-in", told_in_html(post_sign_in))
-    app.router.add_post("/sign-out", told_in_html(post_sign_out))
-    app.router.add_get("/register", told_in_html(get_register))
-    app.router.add_post("/register", told_in_html(post_register))
+    for method, path, view in VIEWS:
+        app.router.add_route(method, path, told_in_html(view))
     app.router.add_post("/session/token", post_session_token)  # for a script: fails in JSON
