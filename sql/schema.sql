@@ -10,6 +10,10 @@ begin
     set revoked_at = now(), revoked_reason = case when new.role <> old.role then 'role changed' else 'suspended' end
     where practice_id = new.practice_id and user_id = new.id and revoked_at is null;
 
+    update api_keys
+    set revoked_at = now()
+    where practice_id = new.practice_id and user_id = new.id and revoked_at is null and new.status <> 'active';
+
     return null;
 
 end $$;
@@ -482,6 +486,8 @@ CREATE TABLE public.users (
     totp_secret bytea,
     totp_enabled_at timestamp with time zone,
     totp_last_step bigint DEFAULT 0 NOT NULL,
+    totp_failures integer DEFAULT 0 NOT NULL,
+    totp_failed_at timestamp with time zone,
     CONSTRAINT users_role CHECK ((role = ANY (ARRAY['owner'::text, 'coach'::text, 'client'::text]))),
     CONSTRAINT users_status CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
     CONSTRAINT users_totp_has_secret CHECK (((totp_enabled_at IS NULL) OR (totp_secret IS NOT NULL)))

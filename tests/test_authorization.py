@@ -26,7 +26,7 @@ from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 
 MATRIX: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "authorization.toml").read_text())
-STATUSES = {"forbidden": 403, "not_found": 404, "invalid": 422}
+STATUSES = {"forbidden": 403, "not_found": 404, "invalid": 422, "conflict": 409}
 ACTORS = ("owner", "coach", "client", "other_coach", "other_client", "foreign_owner", "foreign_coach", "foreign_client")
 CANARY = "canary-of-the-house"
 
@@ -62,6 +62,8 @@ class Scene:
             "post_conversation": {"kind": "direct", "member_ids": [str(self.house.client.user_id)]},
             "patch_conversation": {"title": f"Title {day}"},
             "post_conversation_read": {"seq": 1},
+            "post_step_up": {"password": PASSWORD},
+            "post_mfa_totp_confirm": {"code": "123456"},
             "post_message": {"conversation_id": str(self.ids["conversation_id"]), "body": "Hello"},
         }.get(route.name)
 

@@ -60,7 +60,6 @@ _MAILS = "Too many mails were asked for; look into the mailbox first."
 LOGIN_ACCOUNT = Limit("login_account", 5, 30 * 60, _SIGN_IN)
 LOGIN_MINUTE = Limit("login_minute", 10, 60, _SIGN_IN, by_address=True)
 LOGIN_HOUR = Limit("login_hour", 100, 3600, _SIGN_IN, by_address=True)
-SECOND_FACTOR = Limit("second_factor", 5, 30 * 60, "Too many wrong codes.")
 REGISTER = Limit("register", 3, 3600, "Too many practices were registered from here.", by_address=True)
 RESET_HOUR = Limit("reset_hour", 2, 3600, _MAILS)
 RESET_DAY = Limit("reset_day", 5, 24 * 3600, _MAILS)

@@ -43,6 +43,8 @@ class Transaction:
         self._once = once
         self._events: list[Event] = []
         self._subject_id: UUID | None = None
+        # Why something was changed, where the operation's name does not say so; for the audit log.
+        self.reason: str | None = None
 
     def record(self, *events: Event) -> None:
         self._events += events
@@ -58,7 +60,7 @@ class Transaction:
         """Stores what was recorded, and in the audit log that something was changed; True when there were events."""
         if self._events:
             await insert_events(self.connection, self._events)
-        await record_change(self.connection, self._events, subject_id=self._subject_id)
+        await record_change(self.connection, self._events, subject_id=self._subject_id, reason=self.reason)
         return bool(self._events)
 
 

@@ -6,7 +6,9 @@ alter table users
     add column pending_email text,  -- where the address is about to change to; the link there confirms it
     add column totp_secret bytea,  -- sealed (wellio/sealing.py)
     add column totp_enabled_at timestamptz,
-    add column totp_last_step bigint not null default 0;  -- RFC 6238: a code serves once
+    add column totp_last_step bigint not null default 0,  -- RFC 6238: a code serves once
+    add column totp_failures integer not null default 0,  -- wrong codes since the last right one
+    add column totp_failed_at timestamptz;  -- when the last of them was given
 alter table users
     add constraint users_totp_has_secret check (totp_enabled_at is null or totp_secret is not null);
 
@@ -18,12 +20,16 @@ alter table auth_sessions
 -- What ended lately: sockets of ended sessions are looked for by this.
 create index auth_sessions_revoked_idx on auth_sessions (revoked_at) where revoked_at is not null;
 
--- Whoever is suspended or gets another role is signed out everywhere, also when plain SQL did it.
+-- Whoever is suspended or gets another role is signed out everywhere, also when plain SQL did it. An API key acts in
+-- whatever role its user has, and does not outlive a suspension.
 create function end_sessions_of_changed_user() returns trigger language plpgsql as $$
 begin
     update auth_sessions
     set revoked_at = now(), revoked_reason = case when new.role <> old.role then 'role changed' else 'suspended' end
     where practice_id = new.practice_id and user_id = new.id and revoked_at is null;
+    update api_keys
+    set revoked_at = now()
+    where practice_id = new.practice_id and user_id = new.id and revoked_at is null and new.status <> 'active';
     return null;
 end $$;
 create trigger users_changed_ends_sessions

@@ -5,8 +5,10 @@ ten more seconds, while its successor is unused, and gives that same successor: 
 nobody out. Any older token that comes back was stolen, and revokes the session.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from wellio.accounts.actors import Actor, Role
@@ -26,6 +28,10 @@ IDLE = timedelta(days=14)
 ABSOLUTE = timedelta(days=60)
 COOKIE_TTL = timedelta(hours=12)
 GRACE = timedelta(seconds=10)
+
+T = TypeVar("T")
+# Opens a session of some kind, the API's or the console's, for a user who has proved to be one.
+OpenSession = Callable[[Transaction, User], Awaitable[T]]
 
 INSERT_SESSION = """
 insert into auth_sessions (id, practice_id, user_id, cookie_hash, user_agent, address, expires_at)
@@ -102,15 +108,6 @@ class Login:
     token_type: str = "Bearer"  # noqa: S105 - the kind of token, not one
 
 
-async def log_in(
-    outbox: Outbox, passwords: Passwords, tokens: Tokens, limits: Limits, *, email: str, password: str, device: Device
-) -> Login:
-    """Raises Unauthorized, with the same words whether the address or the password is wrong, and TooMany."""
-    user = await check_password(outbox.db, passwords, limits, email=email, password=password, address=device.address)
-    async with outbox.transaction() as tx:
-        return await open_session(tx, tokens, user, device)
-
-
 async def check_password(
     db: Database, passwords: Passwords, limits: Limits, *, email: str, password: str, address: str
 ) -> User:
@@ -148,13 +145,12 @@ async def open_session(tx: Transaction, tokens: Tokens, user: User, device: Devi
     return _login(tokens, user, session_id, refresh)
 
 
-async def open_console_session(outbox: Outbox, tokens: Tokens, user: User, device: Device) -> str:
-    """Signs a browser in; returns the cookie's value."""
+async def open_console_session(tx: Transaction, tokens: Tokens, user: User, device: Device) -> str:
+    """Signs a browser in, in the caller's transaction; returns the cookie's value."""
     session_id, cookie = uuid7(), tokens.new_refresh()
-    async with outbox.transaction() as tx:
-        await _insert_session(tx.connection, session_id, user, device, cookie_hash=hash_token(cookie), ttl=COOKIE_TTL)
-        tx.record(await _logged_in(tx.connection, user))
-        _attribute_to(user, session_id)
+    await _insert_session(tx.connection, session_id, user, device, cookie_hash=hash_token(cookie), ttl=COOKIE_TTL)
+    tx.record(await _logged_in(tx.connection, user))
+    _attribute_to(user, session_id)
     return cookie
 
 

@@ -1,13 +1,13 @@
 """Practices: the tenants. One is registered together with its owner."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from wellio.accounts.actors import Role
 from wellio.accounts.addresses import queue_verification
-from wellio.accounts.auth_sessions import Device, Login, open_session
+from wellio.accounts.auth_sessions import OpenSession
 from wellio.accounts.passwords import Passwords, check_new_password
-from wellio.accounts.tokens import Tokens
 from wellio.accounts.users import User, insert_user
 from wellio.db import Connection, Database
 from wellio.events import Event, EventType
@@ -17,6 +17,8 @@ from wellio.outbox import Outbox
 from wellio.values import Currency, Email, Input, Name, Zone
 
 DEFAULT_HORIZON_DAYS = 30
+
+T = TypeVar("T")
 
 INSERT_PRACTICE = """
 insert into practices (id, name, timezone, currency, churn_horizon_days)
@@ -51,8 +53,14 @@ class Practice:
 
 
 async def register_practice(
-    outbox: Outbox, passwords: Passwords, tokens: Tokens, limits: Limits, registration: Registration, *, device: Device
-) -> Login:
+    outbox: Outbox,
+    passwords: Passwords,
+    limits: Limits,
+    open_session: OpenSession[T],
+    registration: Registration,
+    *,
+    address: str,
+) -> T:
     """The practice with its owner, signed in. Raises Invalid (password), Conflict (EMAIL_TAKEN) and TooMany.
 
     EMAIL_TAKEN tells that an address has an account; the limit by address is what keeps that from being tried out.
@@ -60,7 +68,7 @@ async def register_practice(
     await check_new_password(
         registration.password, known=(registration.name, registration.email, registration.practice_name)
     )
-    await limits.take(REGISTER.of(device.address))
+    await limits.take(REGISTER.of(address))
     password_hash = await passwords.hash(registration.password)
     practice = Practice(uuid7(), registration.practice_name, registration.timezone, registration.currency)
     owner = User(uuid7(), practice.id, Role.OWNER, registration.name, registration.email, registration.timezone)
@@ -69,7 +77,7 @@ async def register_practice(
         await insert_user(tx.connection, owner, password_hash=password_hash)
         await queue_verification(tx.connection, owner)
         tx.record(registered_event(practice, owner))
-        return await open_session(tx, tokens, owner, device)
+        return await open_session(tx, owner)
 
 
 def registered_event(practice: Practice, owner: User) -> Event:

@@ -8,9 +8,9 @@ from zoneinfo import available_timezones
 from aiohttp import web
 from pydantic import ValidationError
 
-from wellio.accounts.auth_sessions import authenticate, check_password, log_out, open_console_session
+from wellio.accounts.auth_sessions import OpenSession, log_out, open_console_session
+from wellio.accounts.log_ins import SecondStep, finish_log_in, log_in
 from wellio.accounts.practices import Registration, register_practice
-from wellio.accounts.users import User
 from wellio.audit import Outcome
 from wellio.console.cookies import (
     FORM_FIELD,
@@ -26,6 +26,7 @@ from wellio.errors import Conflict, Invalid, TooMany, Unauthorized, WellioError
 from wellio.handlers.auth import LoginBody, device_of
 from wellio.handlers.callers import address_of
 from wellio.handlers.errors import STATUS, invalid
+from wellio.handlers.mfa import VerifyBody
 from wellio.services import SERVICES
 
 HOME = "/"
@@ -44,15 +45,17 @@ async def get_sign_in(request: web.Request) -> web.StreamResponse:
 
 
 async def post_sign_in(request: web.Request) -> web.StreamResponse:
+    """The password; who has a second factor gets the page that asks for its code."""
     form = await read_form(request)
     check_form(request, form.pop(FORM_FIELD, ""), signed_in=False)
     services = request.app[SERVICES]
     try:
         body = LoginBody.model_validate(form)
-        user = await check_password(
-            services.db,
+        signed_in = await log_in(
+            services.outbox,
             services.passwords,
             services.limits,
+            _console_session(request),
             email=body.email,
             password=body.password,
             address=address_of(request),
@@ -66,7 +69,36 @@ async def post_sign_in(request: web.Request) -> web.StreamResponse:
         response = _sign_in_page(request, email=body.email, errors={"password": error.message}, status=429)
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
         return response
-    return await _signed_in(request, user)
+    if isinstance(signed_in, SecondStep):
+        return _code_page(request, mfa_token=signed_in.mfa_token)
+    return await _signed_in(request, signed_in)
+
+
+async def get_sign_in_code(request: web.Request) -> web.StreamResponse:
+    """What was reloaded, or bookmarked: the first step comes first."""
+    return redirect("/sign-in")
+
+
+async def post_sign_in_code(request: web.Request) -> web.StreamResponse:
+    form = await read_form(request)
+    check_form(request, form.pop(FORM_FIELD, ""), signed_in=False)
+    services, mfa_token = request.app[SERVICES], form.get("mfa_token", "")
+    try:
+        body = VerifyBody.model_validate(form)
+        opens = _console_session(request)
+        cookie = await finish_log_in(services.outbox, services.sealer, opens, mfa_token=body.mfa_token, code=body.code)
+    except ValidationError as error:
+        return _code_page(request, mfa_token=mfa_token, errors=_by_field(invalid(error)), status=422)
+    except Unauthorized as error:
+        services.audit.note(Outcome.DENIED, code=error.code)
+        if error.code == "MFA_TOKEN_INVALID":
+            return _sign_in_page(request, email="", errors={"form": error.message}, status=422)
+        return _code_page(request, mfa_token=mfa_token, errors={"code": error.message}, status=422)
+    except TooMany as error:
+        response = _code_page(request, mfa_token=mfa_token, errors={"code": error.message}, status=429)
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        return response
+    return await _signed_in(request, cookie)
 
 
 async def get_register(request: web.Request) -> web.StreamResponse:
@@ -78,12 +110,12 @@ async def post_register(request: web.Request) -> web.StreamResponse:
     check_form(request, form.pop(FORM_FIELD, ""), signed_in=False)
     values = {**EMPTY_REGISTRATION, **form}
     try:
-        user = await _register(request, form)
+        cookie = await _register(request, form)
     except ValidationError as error:
         return _register_page(request, values=values, errors=_by_field(invalid(error)), status=422)
     except (Invalid, Conflict) as error:
         return _register_page(request, values=values, errors=_by_field(error), status=STATUS[type(error)])
-    return await _signed_in(request, user)
+    return await _signed_in(request, cookie)
 
 
 async def post_sign_out(request: web.Request) -> web.StreamResponse:
@@ -97,29 +129,31 @@ async def post_sign_out(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _register(request: web.Request, form: Mapping[str, str]) -> User:
-    """The owner of the new practice. The API session that registering opens is not needed here, and is ended."""
+async def _register(request: web.Request, form: Mapping[str, str]) -> str:
+    """Signs the owner of the new practice in; gives the cookie's value."""
     services = request.app[SERVICES]
     registration = Registration.model_validate(form)
-    login = await register_practice(
+    return await register_practice(
         services.outbox,
         services.passwords,
-        services.tokens,
         services.limits,
+        _console_session(request),
         registration,
-        device=device_of(request),
+        address=address_of(request),
     )
-    await log_out(services.outbox, await authenticate(services.db, services.tokens.verify_access(login.access_token)))
-    return login.user
 
 
-async def _signed_in(request: web.Request, user: User) -> web.StreamResponse:
+def _console_session(request: web.Request) -> OpenSession[str]:
+    """How a log-in ends here: with a cookie."""
+    tokens, device = request.app[SERVICES].tokens, device_of(request)
+    return lambda tx, user: open_console_session(tx, tokens, user, device)
+
+
+async def _signed_in(request: web.Request, cookie: str) -> web.StreamResponse:
     """A new cookie at each sign-in; a session that this browser had before ends."""
-    services = request.app[SERVICES]
     before = await actor_of(request)
     if before is not None:
-        await log_out(services.outbox, before)
-    cookie = await open_console_session(services.outbox, services.tokens, user, device_of(request))
+        await log_out(request.app[SERVICES].outbox, before)
     response = redirect(HOME)
     start_session(request, response, cookie)
     return response
@@ -127,6 +161,12 @@ async def _signed_in(request: web.Request, user: User) -> web.StreamResponse:
 
 def _sign_in_page(request: web.Request, *, email: str, errors: Errors, status: int = 200) -> web.Response:
     return _form_page(request, "sign_in.html", {"email": email, "errors": errors}, status)
+
+
+def _code_page(
+    request: web.Request, *, mfa_token: str, errors: Errors | None = None, status: int = 200
+) -> web.Response:
+    return _form_page(request, "sign_in_code.html", {"mfa_token": mfa_token, "errors": errors or {}}, status)
 
 
 def _register_page(

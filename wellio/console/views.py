@@ -14,13 +14,23 @@ from wellio.console.links import (
 )
 from wellio.console.mailbox import add_mailbox
 from wellio.console.pages import add_templates, told_in_html
-from wellio.console.sign_in import get_register, get_sign_in, post_register, post_sign_in, post_sign_out
+from wellio.console.sign_in import (
+    get_register,
+    get_sign_in,
+    get_sign_in_code,
+    post_register,
+    post_sign_in,
+    post_sign_in_code,
+    post_sign_out,
+)
 from wellio.console.static import add_static
 
 VIEWS = (
     ("GET", "/", get_home),
     ("GET", "/sign-in", get_sign_in),
     ("POST", "/sign-in", post_sign_in),
+    ("GET", "/sign-in/code", get_sign_in_code),
+    ("POST", "/sign-in/code", post_sign_in_code),
     ("POST", "/sign-out", post_sign_out),
     ("GET", "/register", get_register),
     ("POST", "/register", post_register),

@@ -2,12 +2,14 @@
 
 from aiohttp import web
 
-from wellio.accounts.auth_sessions import Device, Login, log_in, log_out, refresh
+from wellio.accounts.auth_sessions import Device, Login, OpenSession, log_out, open_session, refresh
+from wellio.accounts.log_ins import SecondStep, log_in
 from wellio.accounts.practices import Registration, register_practice
 from wellio.accounts.profiles import ProfileChanges, change_profile, get_profile
 from wellio.accounts.users import User
 from wellio.handlers.callers import address_of
 from wellio.handlers.routes import Call, NoInput, Route
+from wellio.services import Services
 from wellio.values import Email, Input
 
 
@@ -26,24 +28,27 @@ async def post_register(call: Call[Registration, NoInput]) -> Login:
     return await register_practice(
         services.outbox,
         services.passwords,
-        services.tokens,
         services.limits,
+        api_session(services, call.request),
         call.body,
-        device=device_of(call.request),
+        address=address_of(call.request),
     )
 
 
-async def post_login(call: Call[LoginBody, NoInput]) -> Login:
-    """Sign in with e-mail address and password."""
+async def post_login(call: Call[LoginBody, NoInput]) -> Login | SecondStep:
+    """Sign in with e-mail address and password.
+
+    Users with a second factor get an `mfa_token` instead, for /auth/mfa/verify.
+    """
     services = call.services
     return await log_in(
         services.outbox,
         services.passwords,
-        services.tokens,
         services.limits,
+        api_session(services, call.request),
         email=call.body.email,
         password=call.body.password,
-        device=device_of(call.request),
+        address=address_of(call.request),
     )
 
 
@@ -68,6 +73,12 @@ async def patch_me(call: Call[ProfileChanges, NoInput]) -> User:
     return await change_profile(call.services.outbox, call.actor, call.body)
 
 
+def api_session(services: Services, request: web.Request) -> OpenSession[Login]:
+    """How a log-in by the API ends: with a pair of tokens."""
+    device = device_of(request)
+    return lambda tx, user: open_session(tx, services.tokens, user, device)
+
+
 def device_of(request: web.Request) -> Device:
     return Device(user_agent=request.headers.get("User-Agent", ""), address=address_of(request))
 
@@ -80,7 +91,7 @@ ROUTES = (
     ),
     Route(
         method="POST", path=f"{BASE}/login", handler=post_login, tag="auth", roles=None,
-        body=LoginBody, answer=Login, errors=(401,),
+        body=LoginBody, answer=Login | SecondStep, errors=(401,),
     ),
     Route(
         method="POST", path=f"{BASE}/refresh", handler=post_refresh, tag="auth", roles=None,

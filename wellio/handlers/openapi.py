@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, made from the route tables and the types they name."""
 
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
@@ -76,7 +77,7 @@ def openapi_document(routes: tuple[Route, ...]) -> dict[str, Any]:
 def _schemas(routes: tuple[Route, ...]) -> dict[str, Any]:
     bodies = {r.body for r in routes} | {r.query for r in routes}
     _, inputs = models_json_schema([(m, "validation") for m in sorted(bodies, key=_name)], ref_template=REF)
-    answers = sorted({_item_type(r.answer) for r in routes if r.answer is not None}, key=_name)
+    answers = sorted({kind for r in routes for kind in _answer_types(r.answer)}, key=_name)
     adapters = [(t.__name__, "serialization", TypeAdapter(t)) for t in answers]
     _, outputs = TypeAdapter.json_schemas(adapters, ref_template=REF)  # type: ignore[arg-type]
     return {**inputs.get("$defs", {}), **outputs.get("$defs", {})}
@@ -86,8 +87,11 @@ def _name(kind: type) -> str:
     return kind.__name__
 
 
-def _item_type(answer: Any) -> Any:
-    return get_args(answer)[0] if get_origin(answer) is Page else answer
+def _answer_types(answer: Any) -> tuple[Any, ...]:
+    """One; several for a union; none for an answer without data."""
+    if answer is None:
+        return ()
+    return get_args(answer) if get_origin(answer) in (Page, UnionType) else (answer,)
 
 
 def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -156,10 +160,9 @@ def _responses(route: Route) -> dict[str, Any]:
 
 
 def _success_schema(answer: Any) -> dict[str, Any]:
-    data: dict[str, Any] = {"type": "null"}
     extra: dict[str, Any] = {}
-    if answer is not None:
-        data = {"$ref": REF.format(model=_item_type(answer).__name__)}
+    options = [{"$ref": REF.format(model=kind.__name__)} for kind in _answer_types(answer)]
+    data: dict[str, Any] = {"anyOf": options} if len(options) > 1 else next(iter(options), {"type": "null"})
     if get_origin(answer) is Page:
         data = {"type": "array", "items": data}
         extra = {"pagination": {"$ref": REF.format(model="Pagination")}}

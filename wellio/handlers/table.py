@@ -8,6 +8,7 @@ from wellio.handlers import (
     conversations,
     home,
     messages,
+    mfa,
     password_changes,
     payments,
     predictions,
@@ -17,6 +18,7 @@ from wellio.handlers.routes import Route
 
 ROUTES: tuple[Route, ...] = (
     *auth.ROUTES,
+    *mfa.ROUTES,
     *password_changes.ROUTES,
     *addresses.ROUTES,
     *clients.ROUTES,
