@@ -20,12 +20,14 @@ from wellio.config import Config
 from wellio.console.views import add_console
 from wellio.db import open_database
 from wellio.errors import StartupError
+from wellio.handlers.connections import Runner
 from wellio.handlers.cors import cors
 from wellio.handlers.docs import add_docs
 from wellio.handlers.health import DRAINING, add_health
-from wellio.handlers.middlewares import Runner, add_headers, edge
+from wellio.handlers.middlewares import add_headers, edge
 from wellio.handlers.routes import add_routes
 from wellio.handlers.table import ROUTES
+from wellio.http_limits import HttpLimits, fitting_http_limits
 from wellio.leader import Leadership
 from wellio.limits import LOCAL_ADDRESSES, Limits
 from wellio.live import Live
@@ -43,7 +45,6 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_HEADERS = 100
-KEEPALIVE_S = 75.0
 BACKLOG = 1024
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 (compared with)
 # Requests under way may finish; sockets are told to reconnect elsewhere before that.
@@ -51,7 +52,7 @@ SHUTDOWN_S = 8.0
 
 
 @asynccontextmanager
-async def open_services(config: Config) -> AsyncIterator[Services]:
+async def open_services(config: Config, http: HttpLimits | None = None) -> AsyncIterator[Services]:
     """What the adapters need, opened in order and closed in reverse."""
     assert config.database_url
     assert config.redis_url
@@ -76,6 +77,7 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
             sealer=Sealer(config.encryption_keys),
             limits=limits,
             audit=audit,
+            http=http or _http_limits(config),
             mailbox=Mailbox(config.data_dir / "mailbox") if config.keeps_mails else None,
         )
     finally:
@@ -88,6 +90,14 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
                 await db.close()
 
 
+def _http_limits(config: Config) -> HttpLimits:
+    return fitting_http_limits(scale=config.rate_limit_scale, local_addresses=_local_addresses(config))
+
+
+def _local_addresses(config: Config) -> int:
+    return 1 if config.production else LOCAL_ADDRESSES
+
+
 def _limits(config: Config, redis: Redis) -> Limits:
     # Apart from other installations on the same Redis: the name of the database.
     namespace = urlsplit(config.database_url or "").path.strip("/")
@@ -95,7 +105,7 @@ def _limits(config: Config, redis: Redis) -> Limits:
         SharedBuckets(redis, namespace),
         secret=config.jwt_secret,
         scale=config.rate_limit_scale,
-        local_addresses=1 if config.production else LOCAL_ADDRESSES,
+        local_addresses=_local_addresses(config),
     )
 
 
@@ -126,15 +136,14 @@ def build_app(services: Services, realtime: Realtime) -> web.Application:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[tuple[str, int]]:
-    """Serves until the block ends, then drains; gives host and port."""
-    async with open_services(config) as services:
+async def running(config: Config, http: HttpLimits | None = None) -> AsyncIterator[tuple[str, int]]:
+    """Serves until the block ends, then drains; gives host and port. `http`: other limits than the usual ones."""
+    async with open_services(config, http) as services:
         realtime = Realtime(services)
         app = build_app(services, realtime)
         runner = Runner(
             app,
             access_log=None,
-            keepalive_timeout=KEEPALIVE_S,
             auto_decompress=False,
             max_headers=MAX_HEADERS,
             shutdown_timeout=SHUTDOWN_S,

@@ -49,7 +49,7 @@ class Limit:
 
     def of(self, subject: object) -> Bucket:
         """The bucket of an account, user or session; of an address, where the limit counts those."""
-        return _bucket_of_address(self, str(subject)) if self.by_address else Bucket(self, str(subject))
+        return Bucket(self, *customer_of(str(subject))) if self.by_address else Bucket(self, str(subject))
 
 
 _SIGN_IN = "Too many attempts to sign in."
@@ -200,14 +200,13 @@ def _standing(limit: Limit, move: Move, level_us: int) -> Standing:
     )
 
 
-def _bucket_of_address(limit: Limit, text: str) -> Bucket:
-    """IPv6 by its /64, which is what one customer gets; an IPv4 address has one spelling."""
+def customer_of(text: str) -> tuple[str, bool]:
+    """What an address counts as, and whether it is this machine's: IPv6 by its /64, which is what a customer gets."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        return Bucket(limit, text)
-    mapped = getattr(address, "ipv4_mapped", None)
-    if mapped is not None or address.version == 4:
-        return Bucket(limit, str(mapped or address), (mapped or address).is_loopback)
-    network = ipaddress.IPv6Network((int(address) >> 64 << 64, 64))
-    return Bucket(limit, str(network), address.is_loopback)
+        return text, False
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.version == 4:
+        return str(address), address.is_loopback
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64))), address.is_loopback

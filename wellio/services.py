@@ -11,6 +11,7 @@ from wellio.audit import AuditWriter
 from wellio.chat.messages import MessageWriter
 from wellio.config import Config
 from wellio.db import Database
+from wellio.http_limits import HttpLimits
 from wellio.limits import Limits
 from wellio.live import Live
 from wellio.metrics import Metrics
@@ -35,6 +36,7 @@ class Services:
     sealer: Sealer
     limits: Limits
     audit: AuditWriter
+    http: HttpLimits
     mailbox: Mailbox | None = None
 
 

@@ -20,7 +20,7 @@ from wellio.accounts.tokens import Tokens
 from wellio.app import build_app, open_services
 from wellio.config import Config
 from wellio.db import Database
-from wellio.handlers.middlewares import Runner
+from wellio.handlers.connections import Runner
 from wellio.ids import uuid7
 from wellio.live import Live
 from wellio.realtime.server import Realtime

@@ -20,7 +20,7 @@ from wellio.app import build_app, open_services
 from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.config import Config
 from wellio.db import Database
-from wellio.handlers.middlewares import Runner
+from wellio.handlers.connections import Runner
 from wellio.live import Live
 from wellio.outbox import Outbox
 from wellio.realtime.server import Realtime

@@ -120,7 +120,11 @@ async def read_form(request: web.Request) -> dict[str, str]:
     """The fields of a posted form. Raises UnsupportedMedia, TooLarge and Malformed."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise UnsupportedMedia("Send the form as application/x-www-form-urlencoded.")
-    raw = await request.read()
+    try:
+        async with asyncio.timeout(request.app[SERVICES].http.body_s):
+            raw = await request.read()
+    except TimeoutError:
+        raise Malformed("The form did not arrive in time.", code="BODY_TIMEOUT") from None
     if len(raw) > MAX_FORM_BYTES:
         raise TooLarge("This form is too large.")
     try:

@@ -5,11 +5,8 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_server import Server
 
 from wellio.attribution import ATTRIBUTION, Attribution
 from wellio.errors import WellioError
@@ -18,7 +15,6 @@ from wellio.handlers.errors import (
     error_response,
     http_error_response,
     internal_error_response,
-    malformed_http_response,
 )
 from wellio.handlers.routes import CALLER
 from wellio.ids import uuid7
@@ -134,54 +130,3 @@ def _add_rate_limits(response: web.StreamResponse) -> None:
     response.headers["RateLimit-Remaining"] = str(nearest.remaining)
     response.headers["RateLimit-Reset"] = str(math.ceil(nearest.full_in_s))
     response.headers["RateLimit-Policy"] = ", ".join(f"{s.count};w={s.limit.per_s}" for s in standings)
-
-
-class _FormalRequestHandler(RequestHandler):
-    """aiohttp answers malformed HTTP in plain text, before any middleware: this gives it our form."""
-
-    __slots__ = ()
-
-    def handle_error(self, request: Any, status: int = 500, exc: Any = None, message: Any = None) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer had begun")
-        if status >= 500:
-            log.error("connection failed", exc_info=exc)
-            response = internal_error_response()
-        else:
-            log.debug("malformed request", extra={"status": status})
-            response = malformed_http_response(status)
-        bare = _BareResponse(status=response.status, body=response.body, headers=response.headers)
-        bare.headers.update(SECURITY_HEADERS)
-        bare.headers["X-Request-ID"] = uuid7().hex
-        bare.force_close()
-        return bare
-
-
-class _BareResponse(web.Response):
-    """Made outside any application, where no signal takes the server's name out."""
-
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        self.headers.pop("Server", None)
-
-
-class FormalServer(Server):
-    """Makes the request handlers above."""
-
-    def __call__(self) -> RequestHandler:
-        return _FormalRequestHandler(self, loop=self._loop, **self._kwargs)
-
-
-class Runner(web.AppRunner):
-    """An AppRunner whose connections refuse malformed HTTP in our form."""
-
-    __slots__ = ()
-
-    async def _make_server(self) -> Server:
-        server = await super()._make_server()
-        return FormalServer(
-            server.request_handler,
-            request_factory=server.request_factory,
-            loop=server._loop,
-            **server._kwargs,
-        )

@@ -40,7 +40,6 @@ from wellio.values import Input
 
 # Who called, for the access log.
 CALLER: web.RequestKey[UUID] = web.RequestKey("caller", UUID)
-BODY_TIMEOUT_S = 30.0
 HANDLER_TIMEOUT_S = 15.0
 
 Body = TypeVar("Body")
@@ -141,7 +140,7 @@ def add_routes(app: web.Application, routes: tuple[Route, ...]) -> None:
 def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S + HANDLER_TIMEOUT_S):
+            async with asyncio.timeout(request.app[SERVICES].http.body_s + HANDLER_TIMEOUT_S):
                 call = await _call(route, request)
                 async with asyncio.timeout(HANDLER_TIMEOUT_S):
                     result = await route.handler(call)
@@ -264,7 +263,7 @@ async def _read_body(request: web.Request) -> bytes:
     if not request.body_exists:
         return b""
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(request.app[SERVICES].http.body_s):
             return await request.read()
     except TimeoutError:
         raise Malformed("The body did not arrive in time.", code="BODY_TIMEOUT") from None

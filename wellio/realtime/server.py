@@ -155,9 +155,21 @@ class Realtime:
             raise Malformed("JSONP is not served.")
         if self._draining and "sid" not in request.query:
             raise Unavailable("This process is going away; connect again.", code="DRAINING", retry_after_s=1)
-        response: web.StreamResponse = await self._server.handle_request(request)
+        response = await self._handled_in_time(request)
         if not response.prepared:
             response.headers["Vary"] = "Origin"
+        return response
+
+    async def _handled_in_time(self, request: web.Request) -> web.StreamResponse:
+        """A POST of long polling holds its packets; engineio waits for them for ever."""
+        if request.method != "POST":
+            response: web.StreamResponse = await self._server.handle_request(request)
+            return response
+        try:
+            async with asyncio.timeout(self._services.http.body_s):
+                response = await self._server.handle_request(request)
+        except TimeoutError:
+            raise Malformed("The body did not arrive in time.", code="BODY_TIMEOUT") from None
         return response
 
     def _origin_allowed(self, origin: str, environ: dict[str, Any]) -> bool:
