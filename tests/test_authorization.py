@@ -13,8 +13,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.api import Answer, Api
-from tests.factories import PASSWORD, House, make_house
-from wellio.accounts.actors import Actor
+from tests.factories import PASSWORD, House, make_client, make_house, sign_in
+from wellio.accounts.actors import Actor, Role
+from wellio.accounts.invitations import NewInvitation, create_invitation
 from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.chat.messages import MessageWriter
 from wellio.chat.values import NewMessage
@@ -54,6 +55,12 @@ class Scene:
         return {
             "patch_me": {"timezone": "Asia/Tokyo"},
             "post_password": {"current_password": PASSWORD, "new_password": f"ten thousand small lanterns {day}"},
+            "post_invitation": {
+                "email": f"invited.{day}@example.org",
+                "role": "client",
+                "client_id": str(self.ids["client_without_login"]),
+            },
+            "patch_user": {"status": "suspended"},
             "post_client": {"first_name": "A", "last_name": "B"},
             "patch_client": {"goals": f"Sleep {day} hours"},
             "post_session": {"client_id": client_id, "starts_at": starts_at, "duration_minutes": 30},
@@ -84,6 +91,7 @@ async def scene(db: Database) -> Scene:
         ids["payment_id"], house.practice.id, house.client_id, CANARY,
     )  # fmt: skip
     ids |= await open_chat(Outbox(db), house)
+    ids |= await open_doors(db, house)
     return Scene(house, foreign, ids)
 
 
@@ -97,6 +105,19 @@ async def open_chat(outbox: Outbox, house: House) -> dict[str, UUID]:
     sent = await writer.send(house.coach, message)
     await writer.stop()
     return {"conversation_id": conversation.id, "message_id": sent.message.id}
+
+
+async def open_doors(db: Database, house: House) -> dict[str, UUID]:
+    """The log-in of the client, another device of the coach, and an invitation that the coach has sent."""
+    client_id = await make_client(db, house.practice, coach=house.coach, first_name=CANARY)
+    new = NewInvitation(email=f"{CANARY}@example.org", role=Role.CLIENT, client_id=client_id)
+    invitation = await create_invitation(Outbox(db), house.coach, new)
+    return {
+        "user_id": house.client.user_id,
+        "device_id": (await sign_in(db, house.coach)).session_id,
+        "invitation_id": invitation.id,
+        "client_without_login": client_id,
+    }
 
 
 async def call(

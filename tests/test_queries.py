@@ -9,7 +9,7 @@ import pytest
 import wellio.db
 from tests.api import Api
 from tests.conftest import SECRET
-from tests.factories import House, make_client
+from tests.factories import House, make_client, make_user, sign_in
 from wellio.accounts.actors import Role
 from wellio.accounts.tokens import Tokens
 from wellio.app import running
@@ -22,8 +22,8 @@ from wellio.pages import Page
 
 # What consumers, jobs and the pool ask meanwhile.
 BACKGROUND = re.compile(
-    r"\b(events|consumers|learner_snapshots|job_runs|replays|audit_chain|insert into audit_log|pg_\w+)\b"
-    r"|unlisten|reset all|^select 1$",
+    r"\b(events|consumers|learner_snapshots|job_runs|mails|replays|audit_chain|insert into audit_log|pg_\w+)\b"
+    r"|revoked_at > now|unlisten|reset all|^select 1$",
     re.IGNORECASE,
 )
 LISTS = [route for route in ROUTES if get_origin(route.answer) is Page and not route.id_names]
@@ -52,6 +52,13 @@ async def fill(db: Database, house: House, count: int) -> None:
         await db.execute(
             "insert into audit_log (id, practice_id, action, outcome) values ($1, $2, 'a', 'done')",
             uuid7(), house.practice.id,
+        )  # fmt: skip
+        await sign_in(db, house.coach)
+        await make_user(db, house.practice, Role.COACH, f"Coach {i}")
+        await db.execute(
+            "insert into invitations (id, practice_id, email, role, client_id, invited_by, expires_at)"
+            " values ($1, $2, 'a@example.org', 'client', $3, $4, now())",
+            uuid7(), house.practice.id, client_id, house.coach.user_id,
         )  # fmt: skip
         conversation_id = uuid7()
         await db.execute(

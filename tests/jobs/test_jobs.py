@@ -85,6 +85,26 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         " where user_id = $1",
         house.client.user_id,
     )
-    assert await clean_up(Work(outbox)) == {"idempotency_keys": 1, "auth_sessions": 1, "job_runs": 1, "mails": 0}
+    for days in (8, 6):
+        await db.execute(
+            "insert into one_time_tokens (token_hash, practice_id, user_id, purpose, expires_at)"
+            " values ($1, $2, $3, 'password_reset', now() - make_interval(days => $4))",
+            bytes([days]), house.practice.id, house.coach.user_id, days,
+        )  # fmt: skip
+    for days, accepted in ((91, False), (89, False), (91, True)):
+        await db.execute(
+            "insert into invitations (id, practice_id, email, role, invited_by, expires_at, accepted_at)"
+            " values ($1, $2, 'a@example.org', 'coach', $3, now() - make_interval(days => $4),"
+            " case when $5 then now() - make_interval(days => $4) end)",
+            uuid7(), house.practice.id, house.owner.user_id, days, accepted,
+        )  # fmt: skip
+    assert await clean_up(Work(outbox)) == {
+        "idempotency_keys": 1,
+        "auth_sessions": 1,
+        "one_time_tokens": 1,
+        "invitations": 1,
+        "job_runs": 1,
+        "mails": 0,
+    }
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"
     assert len(await read_log(db)) == 1

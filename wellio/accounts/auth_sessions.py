@@ -5,7 +5,7 @@ ten more seconds, while its successor is unused, and gives that same successor: 
 nobody out. Any older token that comes back was stolen, and revokes the session.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -69,7 +69,8 @@ where practice_id = $1 and user_id = $2 and revoked_at is null and id is distinc
 """
 
 GET_ACTOR = """
-select u.id, u.practice_id, u.role, u.name, s.id as session_id, s.authenticated_at
+select u.id, u.practice_id, u.role, u.name, s.id as session_id, s.authenticated_at,
+       s.last_seen_at < now() - interval '1 minute' as unseen
 from auth_sessions s
 join users u on u.practice_id = s.practice_id and u.id = s.user_id
 where s.id = $1 and s.practice_id = $2 and s.user_id = $3
@@ -77,10 +78,31 @@ where s.id = $1 and s.practice_id = $2 and s.user_id = $3
 """
 
 GET_ACTOR_BY_COOKIE = """
-select u.id, u.practice_id, u.role, u.name, s.id as session_id, s.authenticated_at
+select u.id, u.practice_id, u.role, u.name, s.id as session_id, s.authenticated_at,
+       s.last_seen_at < now() - interval '1 minute' as unseen
 from auth_sessions s
 join users u on u.practice_id = s.practice_id and u.id = s.user_id
 where s.cookie_hash = $1 and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
+"""
+
+LIST_REVOKED = "select id from auth_sessions where revoked_at > now() - make_interval(secs => $1)"
+
+LIST_ENDED = """
+select wanted.id
+from unnest($1::uuid[]) wanted (id)
+left join auth_sessions s on s.id = wanted.id
+left join users u on u.practice_id = s.practice_id and u.id = s.user_id
+where s.id is null or s.revoked_at is not null or s.expires_at <= now() or u.status <> 'active'
+"""
+
+# One write a minute at most, and none that waits: a refresh may have the session locked.
+SEE_SESSION = """
+update auth_sessions set last_seen_at = now()
+where id = (
+    select id from auth_sessions
+    where id = $1 and last_seen_at < now() - interval '1 minute'
+    for no key update skip locked
+)
 """
 
 # A client who signs in shows a sign of life: the event names the client, not only the user.
@@ -215,17 +237,34 @@ async def end_sessions(
     await connection.execute(REVOKE_SESSIONS, practice_id, user_id, reason, but)
 
 
+async def list_revoked(db: Database, within_s: float) -> set[UUID]:
+    """The sessions that were revoked within the last so many seconds."""
+    return {row["id"] for row in await db.fetch(LIST_REVOKED, within_s)}
+
+
+async def list_ended(db: Database, session_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these sessions let nobody in any more, for whatever reason."""
+    return {row["id"] for row in await db.fetch(LIST_ENDED, session_ids)}
+
+
 async def authenticate(db: Database, claims: Claims) -> Actor:
     """The user behind a valid token, as of now. Raises Unauthorized when the session has ended."""
     row = await db.fetchrow(GET_ACTOR, claims.session_id, claims.practice_id, claims.user_id)
     if row is None:
         raise Unauthorized("This session has ended; log in again.", code="SESSION_ENDED")
-    return _actor(row)
+    return await _seen(db, row)
 
 
 async def authenticate_cookie(db: Database, cookie: str) -> Actor | None:
     row = await db.fetchrow(GET_ACTOR_BY_COOKIE, hash_token(cookie))
-    return _actor(row) if row else None
+    return await _seen(db, row) if row else None
+
+
+async def _seen(db: Database, row: Row) -> Actor:
+    """`last_seen_at` is right to the minute."""
+    if row["unseen"]:
+        await db.execute(SEE_SESSION, row["session_id"])
+    return _actor(row)
 
 
 async def _insert_session(
