@@ -94,6 +94,17 @@ async def test_refusal_of_a_bad_token_has_a_code(api: Api, js: JavaScript) -> No
     assert not js.told("nobody", "connect")
 
 
+async def test_client_whose_session_ends_is_told_and_refused_when_it_comes_back(
+    api: Api, house: House, js: JavaScript
+) -> None:
+    await js.connected("client", api.token(house.client))
+    assert (await api.post("/api/v1/auth/logout", house.client)).status == 200
+    (told,) = await eventually(lambda: js.events("client", "auth:revoked"))
+    assert told == {"code": "SESSION_ENDED"}
+    (refusal,) = await eventually(lambda: js.told("client", "connect_error"))
+    assert refusal["data"]["code"] == "UNAUTHORIZED"
+
+
 async def test_client_whose_link_breaks_reconnects_by_itself(
     api: Api, house: House, direct: UUID, js: JavaScript
 ) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ from wellio.realtime.fanout import Fanout, encode_event
 from wellio.realtime.heads import Heads, heads_json
 from wellio.realtime.outgoing import Encoded
 from wellio.realtime.presence import Presence
+from wellio.realtime.revocations import Revocations
 from wellio.services import Services
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Realtime:
         self._presence = Presence(
             services.db, self._devices, self._fanout, self._bus.publish, stale=lambda: not self._bus.up
         )
+        self._revocations = Revocations(services.db, self._devices, self._revoked)
         self._heads = Heads(services.db, self._devices, self._fanout, cut_off=lambda: not self._bus.up)
         self._bus.listen(
             Listeners(
@@ -107,6 +109,7 @@ class Realtime:
         await self._bus.start()
         await self._presence.start()
         await self._heads.start()
+        await self._revocations.start()
 
     async def stop(self) -> None:
         """Tells devices to reconnect elsewhere, lets handlers finish, closes the sockets, and ends."""
@@ -118,6 +121,7 @@ class Realtime:
         connections = self._server.connections()
         for start in range(0, len(connections), BATCH):
             await self._close_all(connections[start : start + BATCH])
+        await self._revocations.stop()
         await self._heads.stop()
         await self._presence.stop()
         await self._bus.stop()
@@ -343,6 +347,14 @@ class Realtime:
     def _closed(self, connection: str) -> None:
         self._left(connection)
         self._clear_deadline(connection)
+
+    def _revoked(self, devices: Sequence[Device]) -> None:
+        """Their sessions have ended: they are told, closed, and from now on do nothing and get nothing."""
+        told = encode_event("auth:revoked", {"code": "SESSION_ENDED"})
+        for device in devices:
+            device.send(told)
+            self._left(device.connection)
+        self._server.spawn(self._close_all([device.connection for device in devices], POLICY_VIOLATION))
 
     def _close(self, connection: str, code: int) -> None:
         self._server.spawn(self._close_all([connection], code))
