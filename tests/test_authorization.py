@@ -6,6 +6,7 @@ what does not exist, changes no row, and tells nothing that belongs to somebody 
 
 import tomllib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,8 +15,8 @@ import pytest
 
 from tests.api import Answer, Api
 from tests.factories import PASSWORD, House, make_client, make_house, sign_in
-from wellio.accounts.actors import Actor, Role
-from wellio.accounts.invitations import NewInvitation, create_invitation
+from wellio.accounts.actors import Actor
+from wellio.accounts.invitations import INSERT_INVITATION
 from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.chat.messages import MessageWriter
 from wellio.chat.values import NewMessage
@@ -110,12 +111,16 @@ async def open_chat(outbox: Outbox, house: House) -> dict[str, UUID]:
 async def open_doors(db: Database, house: House) -> dict[str, UUID]:
     """The log-in of the client, another device of the coach, and an invitation that the coach has sent."""
     client_id = await make_client(db, house.practice, coach=house.coach, first_name=CANARY)
-    new = NewInvitation(email=f"{CANARY}@example.org", role=Role.CLIENT, client_id=client_id)
-    invitation = await create_invitation(Outbox(db), house.coach, new)
+    invitation_id, expires_at = uuid4(), datetime.now(UTC) + timedelta(days=7)
+    # Without the mail, whose sending would change rows in the background.
+    await db.execute(
+        INSERT_INVITATION, invitation_id, house.practice.id, f"{CANARY}@example.org", "client", client_id,
+        house.coach.user_id, expires_at,
+    )  # fmt: skip
     return {
         "user_id": house.client.user_id,
         "device_id": (await sign_in(db, house.coach)).session_id,
-        "invitation_id": invitation.id,
+        "invitation_id": invitation_id,
         "client_without_login": client_id,
     }
 

@@ -63,11 +63,11 @@ ROUTES = (
     ),
     Route(
         method="POST", path=BASE, handler=post_invitation, tag="users", roles=STAFF,
-        body=NewInvitation, answer=Invitation, status=201, creates=True,
+        body=NewInvitation, answer=Invitation, status=201, creates=True, limit="invitations",
     ),
     Route(
         method="POST", path=f"{ONE}/resend", handler=post_invitation_resend, tag="users", roles=STAFF,
-        answer=Invitation, errors=(409,),
+        answer=Invitation, errors=(409,), limit="invitations",
     ),
     Route(
         method="DELETE", path=ONE, handler=delete_invitation, tag="users", roles=STAFF,
