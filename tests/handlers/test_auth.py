@@ -16,6 +16,7 @@ from wellio.errors import Unauthorized
 from wellio.limits import Limits
 
 BASE = "/api/v1/auth"
+ROUNDS = 10
 REGISTRATION = {
     "practice_name": "Northside",
     "name": "Olga Owner",
@@ -130,6 +131,38 @@ async def test_reused_token_ends_the_session_for_everyone_who_holds_it(api: Api)
     assert (stolen.status, stolen.code) == (401, "REFRESH_INVALID")
     assert (await api.post(f"{BASE}/refresh", json={"refresh_token": third["refresh_token"]})).status == 401
     assert (await api.get(f"{BASE}/me", headers=bearer(third["access_token"]))).code == "SESSION_ENDED"
+
+
+async def test_many_refreshes_at_once_log_nobody_out_and_leave_one_chain(api: Api) -> None:
+    token = (await register(api))["refresh_token"]
+    for _ in range(ROUNDS):
+        answers = await asyncio.gather(*(api.post(f"{BASE}/refresh", json={"refresh_token": token}) for _ in range(20)))
+        (token,) = {answer.data["refresh_token"] for answer in answers}
+    live = "select count(*) from refresh_tokens where used_at is null"
+    assert await api.db.fetchval(live) == 1
+    assert await api.db.fetchval("select count(*) from refresh_tokens") == ROUNDS + 1
+    assert (await api.get(f"{BASE}/me", headers=bearer(answers[-1].data["access_token"]))).status == 200
+
+
+async def test_owner_of_a_stolen_token_is_told_once(api: Api) -> None:
+    login = await register(api)
+    token = login["refresh_token"]
+    for _ in range(2):
+        token = (await api.post(f"{BASE}/refresh", json={"refresh_token": token})).data["refresh_token"]
+    for _ in range(3):
+        assert (await api.post(f"{BASE}/refresh", json={"refresh_token": login["refresh_token"]})).status == 401
+    told = await api.db.fetch("select recipient, user_id::text from mails where kind = 'refresh_reused'")
+    assert [tuple(row) for row in told] == [(REGISTRATION["email"], login["user"]["id"])]
+
+
+async def test_predecessor_of_the_predecessor_has_no_grace(api: Api) -> None:
+    first = (await register(api))["refresh_token"]
+    second = (await api.post(f"{BASE}/refresh", json={"refresh_token": first})).data["refresh_token"]
+    assert (await api.post(f"{BASE}/refresh", json={"refresh_token": first})).data["refresh_token"] == second
+    third = (await api.post(f"{BASE}/refresh", json={"refresh_token": second})).data["refresh_token"]
+    assert (await api.post(f"{BASE}/refresh", json={"refresh_token": second})).data["refresh_token"] == third
+    assert (await api.post(f"{BASE}/refresh", json={"refresh_token": first})).status == 401
+    assert (await api.post(f"{BASE}/refresh", json={"refresh_token": third})).status == 401
 
 
 async def test_predecessor_is_refused_after_its_ten_seconds(api: Api) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.factories import House, make_practice
+from tests.factories import House, make_practice, sign_in
 from tests.learning_store.histories import payment, read_log
 from wellio.db import Database
 from wellio.errors import Unavailable
@@ -65,6 +65,7 @@ async def test_snapshot_that_nobody_saves_is_told(
 
 
 async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbox: Outbox, house: House) -> None:
+    ended = await sign_in(db, house.owner)
     await record_payment(outbox, house, datetime.now(UTC))
     for age in ("3 days", "1 hour"):
         await db.execute(
@@ -85,6 +86,14 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         " where user_id = $1",
         house.client.user_id,
     )
+    for token, days in ((b"kept", 13), (b"old", 15)):
+        await db.execute(
+            "insert into refresh_tokens (token_hash, session_id, used_at)"
+            " values ($1, $2, now() - make_interval(days => $3))",
+            token, house.owner.session_id, days,
+        )  # fmt: skip
+    await db.execute("insert into refresh_tokens values ($1, $2)", b"of an ended session", ended.session_id)
+    await db.execute("update auth_sessions set revoked_at = now() - interval '2 days' where id = $1", ended.session_id)
     for days in (8, 6):
         await db.execute(
             "insert into one_time_tokens (token_hash, practice_id, user_id, purpose, expires_at)"
@@ -101,10 +110,12 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
     assert await clean_up(Work(outbox)) == {
         "idempotency_keys": 1,
         "auth_sessions": 1,
+        "refresh_tokens": 2,
         "one_time_tokens": 1,
         "invitations": 1,
         "job_runs": 1,
         "mails": 0,
     }
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"
+    assert await db.fetchval("select token_hash from refresh_tokens") == b"kept"
     assert len(await read_log(db)) == 1

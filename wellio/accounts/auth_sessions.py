@@ -8,7 +8,7 @@ nobody out. Any older token that comes back was stolen, and revokes the session.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from wellio.accounts.actors import Actor, Role
@@ -22,6 +22,7 @@ from wellio.errors import Unauthorized
 from wellio.events import Event, EventType
 from wellio.ids import uuid7
 from wellio.limits import LOGIN_ACCOUNT, LOGIN_HOUR, LOGIN_MINUTE, REFRESH, Limits
+from wellio.mails import MailKind, queue_mail
 from wellio.outbox import Outbox, Transaction
 
 IDLE = timedelta(days=14)
@@ -42,7 +43,7 @@ INSERT_REFRESH = "insert into refresh_tokens (token_hash, session_id) values ($1
 
 GET_REFRESH = """
 select t.session_id, t.used_at, s.practice_id, s.user_id, s.revoked_at, s.expires_at, s.last_seen_at,
-       u.status, now() as now
+       u.status, u.email, now() as now
 from refresh_tokens t
 join auth_sessions s on s.id = t.session_id
 join users u on u.id = s.user_id
@@ -107,6 +108,14 @@ where id = (
 
 # A client who signs in shows a sign of life: the event names the client, not only the user.
 GET_CLIENT_OF_USER = "select id from clients where practice_id = $1 and user_id = $2"
+
+# A used token is kept for as long as a session may lie idle: should it come back, it was stolen. Later it is unknown.
+DELETE_OLD_REFRESH_TOKENS = """
+delete from refresh_tokens t
+using auth_sessions s
+where s.id = t.session_id
+  and (t.used_at < now() - interval '14 days' or least(s.revoked_at, s.expires_at) < now() - interval '1 day')
+"""
 
 DELETE_OLD_SESSIONS = "delete from auth_sessions where greatest(expires_at, revoked_at) < now() - interval '30 days'"
 
@@ -209,13 +218,20 @@ async def _rotate(connection: Connection, tokens: Tokens, token: str, row: Row) 
     else:
         successor = await _unused_successor(connection, row, tokens.next_refresh(token))
     if successor is None or (row["used_at"] and row["now"] - row["used_at"] > GRACE):
-        attribute(practice_id=row["practice_id"], subject_id=row["user_id"], session_id=row["session_id"])
-        await connection.execute(REVOKE_SESSION, row["practice_id"], row["session_id"], "refresh token reused")
-        await record_change(connection, reason="refresh token reused")
+        await _end_stolen(connection, row)
         return None
     user = await get_user(connection, row["practice_id"], row["user_id"])
     assert user is not None  # the session's foreign key
     return _login(tokens, user, row["session_id"], successor)
+
+
+async def _end_stolen(connection: Connection, row: Row) -> None:
+    """Two hold the tokens of one session, and one of them stole them. Its user is told by mail."""
+    ids: dict[str, Any] = {"practice_id": row["practice_id"], "user_id": row["user_id"]}
+    attribute(practice_id=row["practice_id"], subject_id=row["user_id"], session_id=row["session_id"])
+    await connection.execute(REVOKE_SESSION, row["practice_id"], row["session_id"], "refresh token reused")
+    await queue_mail(connection, MailKind.REFRESH_REUSED, row["email"], **ids)
+    await record_change(connection, reason="refresh token reused")
 
 
 async def _unused_successor(connection: Connection, row: Row, candidates: list[str]) -> str | None:

@@ -1,6 +1,6 @@
 """Deletes what has served: answers for repeats, ended sessions, links, old runs of jobs, old mails. Never events."""
 
-from wellio.accounts.auth_sessions import DELETE_OLD_SESSIONS
+from wellio.accounts.auth_sessions import DELETE_OLD_REFRESH_TOKENS, DELETE_OLD_SESSIONS
 from wellio.accounts.invitations import DELETE_OLD_INVITATIONS
 from wellio.accounts.one_time_tokens import DELETE_OLD_TOKENS
 from wellio.idempotency import DELETE_OLD_KEYS, KEEP_HOURS
@@ -15,6 +15,7 @@ async def clean_up(work: Work) -> Counts:
     return {
         "idempotency_keys": _deleted(await work.db.execute(DELETE_OLD_KEYS, KEEP_HOURS)),
         "auth_sessions": _deleted(await work.db.execute(DELETE_OLD_SESSIONS)),
+        "refresh_tokens": _deleted(await work.db.execute(DELETE_OLD_REFRESH_TOKENS)),
         "one_time_tokens": _deleted(await work.db.execute(DELETE_OLD_TOKENS)),
         "invitations": _deleted(await work.db.execute(DELETE_OLD_INVITATIONS)),
         "job_runs": _deleted(await work.db.execute(DELETE_OLD_RUNS, KEEP_RUNS_DAYS)),
