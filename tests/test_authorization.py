@@ -70,6 +70,7 @@ class Scene:
             "post_conversation": {"kind": "direct", "member_ids": [str(self.house.client.user_id)]},
             "patch_conversation": {"title": f"Title {day}"},
             "post_conversation_read": {"seq": 1},
+            "post_api_key": {"name": "Calendar", "scopes": ["clients:read"]},
             "post_step_up": {"password": PASSWORD},
             "post_mfa_totp_confirm": {"code": "123456"},
             "post_message": {"conversation_id": str(self.ids["conversation_id"]), "body": "Hello"},
@@ -90,6 +91,12 @@ async def scene(db: Database) -> Scene:
         "insert into payments (id, practice_id, client_id, kind, amount_minor, currency, paid_at, note)"
         " values ($1, $2, $3, 'payment', 100, 'EUR', now(), $4)",
         ids["payment_id"], house.practice.id, house.client_id, CANARY,
+    )  # fmt: skip
+    ids["api_key_id"] = uuid4()
+    await db.execute(
+        "insert into api_keys (id, practice_id, user_id, name, prefix, key_hash, scopes)"
+        " values ($1, $2, $3, $4, 'wk_x', '', '{all:read}')",
+        ids["api_key_id"], house.practice.id, house.coach.user_id, CANARY,
     )  # fmt: skip
     ids |= await open_chat(Outbox(db), house)
     ids |= await open_doors(db, house)
@@ -168,6 +175,7 @@ async def test_without_a_valid_token_nobody_comes_in(api: Api, scene: Scene, rou
     await api.db.execute("update users set status = 'suspended' where id = $1", scene.house.coach.user_id)
     assert (await call(api, route, scene, scene.house.coach, ids)).status == 401
     await api.db.execute("update users set status = 'active' where id = $1", scene.house.coach.user_id)
+    await api.db.execute("update api_keys set revoked_at = null")  # ended with the suspension
     assert await rows_of(api.db, scene.house.practice.id) == before
 
 
@@ -187,6 +195,7 @@ async def test_each_actor_gets_what_the_matrix_says(api: Api, scene: Scene, rout
         if verdict == "allow":
             assert answer.status < 300, f"{name}: {answer.raw!r}"
             await api.db.execute("update sessions set status = 'scheduled' where id = $1", scene.ids["session_id"])
+            await api.db.execute("update api_keys set revoked_at = null")
         else:
             assert answer.status == STATUSES[verdict], f"{name}: {answer.raw!r}"
             assert await rows_of(api.db, scene.house.practice.id) == before, name

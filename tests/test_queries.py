@@ -60,6 +60,11 @@ async def fill(db: Database, house: House, count: int) -> None:
             " values ($1, $2, 'a@example.org', 'client', $3, $4, now())",
             uuid7(), house.practice.id, client_id, house.coach.user_id,
         )  # fmt: skip
+        await db.execute(
+            "insert into api_keys (id, practice_id, user_id, name, prefix, key_hash, scopes)"
+            " values ($1, $2, $3, 'N', 'wk_n', $4, '{all:read}')",
+            uuid7(), house.practice.id, house.coach.user_id, uuid7().bytes,
+        )  # fmt: skip
         conversation_id = uuid7()
         await db.execute(
             "insert into conversations (id, practice_id, kind, created_by) values ($1, $2, 'group', $3)",

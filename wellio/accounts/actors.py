@@ -47,7 +47,8 @@ class Actor:
 
     def must_have(self, scope: str) -> None:
         """Raises Forbidden when an API key was not given `scope`. Signed-in people have all scopes."""
-        if self.scopes is not None and scope not in self.scopes:
+        to_all = f"all:{scope.rpartition(':')[2]}"
+        if self.scopes is not None and self.scopes.isdisjoint((scope, to_all)):
             raise Forbidden(f"This API key lacks the scope {scope}.", code="SCOPE_MISSING")
 
     def must_be_fresh(self) -> None:

@@ -109,6 +109,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         operation["security"] = []
     else:
         operation["x-roles"] = sorted(route.roles)
+        operation["x-api-key-scope"] = route.scope if route.api_keys else None
     if route.body is not NoInput:
         reference = {"$ref": REF.format(model=route.body.__name__)}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}

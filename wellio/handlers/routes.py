@@ -15,6 +15,8 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from wellio.accounts.actors import EVERYONE, Actor, Role, attribute_to
+from wellio.accounts.api_keys import FORM as API_KEY_FORM
+from wellio.accounts.api_keys import authenticate_key
 from wellio.accounts.auth_sessions import authenticate
 from wellio.attribution import attribute
 from wellio.audit import Outcome
@@ -40,6 +42,7 @@ from wellio.values import Input
 
 # Who called, for the access log.
 CALLER: web.RequestKey[UUID] = web.RequestKey("caller", UUID)
+SCOPES: web.AppKey[frozenset[str]] = web.AppKey("scopes", frozenset)
 HANDLER_TIMEOUT_S = 15.0
 
 Body = TypeVar("Body")
@@ -132,7 +135,13 @@ class Route:
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
 
 
+def scopes_of(routes: tuple[Route, ...]) -> frozenset[str]:
+    """What API keys can be given."""
+    return frozenset({route.scope for route in routes if route.roles and route.api_keys} | {"all:read", "all:write"})
+
+
 def add_routes(app: web.Application, routes: tuple[Route, ...]) -> None:
+    app[SCOPES] = scopes_of(routes)
     for route in routes:
         app.router.add_route(route.method, route.path, _served(route), name=route.name)
 
@@ -186,16 +195,22 @@ async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
 
 
 async def _authenticated(services: Services, request: web.Request) -> Actor:
-    """By an access token. Who has none that is valid counts by address."""
+    """By an access token or an API key. Who has none that is valid counts by address."""
     try:
-        claims = services.tokens.verify_access(bearer_token(request))
-        attribute(practice_id=claims.practice_id, user_id=claims.user_id, session_id=claims.session_id)
-        actor = await authenticate(services.db, claims)
+        actor = await _holder(services, bearer_token(request))
     except Unauthorized:
         await services.limits.take(ANONYMOUS.of(address_of(request)))
         raise
     request[CALLER] = actor.user_id
     return actor
+
+
+async def _holder(services: Services, token: str) -> Actor:
+    if token.startswith(API_KEY_FORM):
+        return await authenticate_key(services.db, token)
+    claims = services.tokens.verify_access(token)
+    attribute(practice_id=claims.practice_id, user_id=claims.user_id, session_id=claims.session_id)
+    return await authenticate(services.db, claims)
 
 
 def _admit(route: Route, caller: Actor) -> None:

@@ -2,6 +2,7 @@
 
 from wellio.handlers import (
     addresses,
+    api_keys,
     audit,
     auth,
     clients,
@@ -22,6 +23,7 @@ from wellio.handlers.routes import Route
 ROUTES: tuple[Route, ...] = (
     *auth.ROUTES,
     *mfa.ROUTES,
+    *api_keys.ROUTES,
     *password_changes.ROUTES,
     *addresses.ROUTES,
     *devices.ROUTES,
