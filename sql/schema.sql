@@ -353,7 +353,8 @@ CREATE TABLE public.mails (
     last_error text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     ended_at timestamp with time zone,
-    CONSTRAINT mails_status CHECK ((status = ANY (ARRAY['waiting'::text, 'sent'::text, 'dropped'::text, 'dead'::text])))
+    CONSTRAINT mails_status CHECK ((status = ANY (ARRAY['waiting'::text, 'sent'::text, 'dropped'::text, 'dead'::text]))),
+    CONSTRAINT mails_user_has_practice CHECK (((user_id IS NULL) OR (practice_id IS NOT NULL)))
 );
 
 CREATE TABLE public.messages (

@@ -129,6 +129,7 @@ create table mails (
     last_error text,
     created_at timestamptz not null default now(),
     ended_at timestamptz,
+    constraint mails_user_has_practice check (user_id is null or practice_id is not null),
     constraint mails_user_fkey foreign key (practice_id, user_id) references users (practice_id, id)
 );
 create index mails_waiting_idx on mails (next_attempt_at, id) where status = 'waiting';
