@@ -102,7 +102,7 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
         ids["api_key_id"], house.practice.id, house.coach.user_id, canary, ids["api_key_id"].bytes,
     )  # fmt: skip
     ids |= await open_chat(Outbox(db), house, canary)
-    ids |= await open_doors(db, house)
+    ids |= await open_doors(db, house, canary)
     return Scene(house, foreign, ids)
 
 
@@ -118,13 +118,13 @@ async def open_chat(outbox: Outbox, house: House, canary: str) -> dict[str, UUID
     return {"conversation_id": conversation.id, "message_id": sent.message.id}
 
 
-async def open_doors(db: Database, house: House) -> dict[str, UUID]:
+async def open_doors(db: Database, house: House, canary: str) -> dict[str, UUID]:
     """The log-in of the client, another device of the coach, and an invitation that the coach has sent."""
-    client_id = await make_client(db, house.practice, coach=house.coach, first_name=CANARY)
+    client_id = await make_client(db, house.practice, coach=house.coach, first_name=canary)
     invitation_id, expires_at = uuid4(), datetime.now(UTC) + timedelta(days=7)
     # Without the mail, whose sending would change rows in the background.
     await db.execute(
-        INSERT_INVITATION, invitation_id, house.practice.id, f"{CANARY}@example.org", "client", client_id,
+        INSERT_INVITATION, invitation_id, house.practice.id, f"{canary}@example.org", "client", client_id,
         house.coach.user_id, expires_at,
     )  # fmt: skip
     return {

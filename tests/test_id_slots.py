@@ -35,11 +35,22 @@ REFERS_TO = {
     "conversation_id": "conversation_id",
     "message_id": "message_id",
     "reply_to": "message_id",
+    "device_id": "device_id",
+    "invitation_id": "invitation_id",
 }
 # Ids that callers make up themselves, and that refer to nothing.
 OWN_NAMES = {"client_message_id"}
 # Staff are known to everybody in a practice; what is asked about these within it is the matrix's to say.
-OF_ONE_CLIENT = {"client_id", "session_id", "payment_id", "conversation_id", "message_id", "reply_to"}
+OF_ONE_CLIENT = {
+    "client_id",
+    "session_id",
+    "payment_id",
+    "conversation_id",
+    "message_id",
+    "reply_to",
+    "device_id",
+    "invitation_id",
+}
 
 
 @dataclass(frozen=True, slots=True)
