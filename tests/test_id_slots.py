@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from tests.api import Answer, Api
 from tests.factories import House, make_client, make_house, make_user
+from tests.handlers.test_api_keys import make_key
 from tests.test_authorization import CANARY, PROTECTED, Scene, make_scene, rows_of
 from wellio.accounts.actors import Actor, Role
 from wellio.db import Database
@@ -37,20 +38,15 @@ REFERS_TO = {
     "reply_to": "message_id",
     "device_id": "device_id",
     "invitation_id": "invitation_id",
+    "api_key_id": "api_key_id",
 }
 # Ids that callers make up themselves, and that refer to nothing.
 OWN_NAMES = {"client_message_id"}
 # Staff are known to everybody in a practice; what is asked about these within it is the matrix's to say.
 OF_ONE_CLIENT = {
-    "client_id",
-    "session_id",
-    "payment_id",
-    "conversation_id",
-    "message_id",
-    "reply_to",
-    "device_id",
-    "invitation_id",
-}
+    "client_id", "session_id", "payment_id", "conversation_id", "message_id", "reply_to", "device_id", "invitation_id",
+    "api_key_id",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +217,21 @@ async def _nobody(api: Api, house: House, kind: str) -> Actor | None:
     }[kind]:
         await api.db.execute(sql, actor.user_id)
     return actor
+
+
+async def test_api_key_gets_nothing_beyond_its_scopes(api: Api, worlds: Worlds) -> None:
+    house = worlds.house.house
+    key = {"Authorization": f"Bearer {(await make_key(api, house.owner, 'home:read'))['key']}"}
+    assert (await api.get("/api/v1/home/summary", headers=key)).status == 200
+    before = await rows_of(api.db, house.practice.id)
+    for route in PROTECTED:
+        if route.scope == "home:read" or route.name == "get_me":
+            continue
+        ids = {name: worlds.house.ids.get(name, uuid4()) for name in route.id_names}
+        body = worlds.house.body(route, 0)
+        answer = await api.call(route.method, route.path.format(**ids), json=body, headers=key)
+        assert (answer.status, answer.code in ("SCOPE_MISSING", "API_KEY_REFUSED")) == (403, True), route.name
+    assert await rows_of(api.db, house.practice.id) == before
 
 
 # ---------------------------------------------------------------- what may be written, and what is shown
