@@ -5,12 +5,9 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -18,30 +15,16 @@ import pytest
 from tests.api import Api
 from tests.conftest import SECRET
 from tests.factories import House
+from tests.handlers.conftest import Starter
 from tests.handlers.wire import place, read_reply, send, until_closed
 from tests.waiting import eventually
 from wellio.accounts.tokens import Tokens
-from wellio.app import running
 from wellio.config import Config
-from wellio.db import Database
 from wellio.http_limits import HttpLimits, fitting_http_limits
 
 ROOT = Path(__file__).parent.parent.parent
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-Starter = Callable[..., AbstractAsyncContextManager[Api]]
-
-
-@pytest.fixture
-def narrow(config: Config, db: Database) -> Starter:
-    """Wellio with other limits for connections."""
-
-    @asynccontextmanager
-    async def start(http: HttpLimits, **changes: Any) -> AsyncIterator[Api]:
-        async with running(replace(config, **changes), http) as (host, port), aiohttp.ClientSession() as session:
-            yield Api(session, f"http://{host}:{port}", Tokens(SECRET), db)
-
-    return start
 
 
 async def connect(api: Api, stack: AsyncExitStack) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

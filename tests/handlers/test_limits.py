@@ -2,46 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
-from ipaddress import ip_network
-from typing import Any
-
-import aiohttp
-import pytest
-from aiohttp import CookieJar
 
 from tests.api import Answer, Api
-from tests.conftest import SECRET
 from tests.factories import PASSWORD, House
+from tests.handlers.conftest import Starter
 from wellio.accounts.one_time_tokens import Purpose, mint_token
 from wellio.accounts.passwords import Passwords
-from wellio.accounts.tokens import Tokens
-from wellio.app import running
-from wellio.config import Config
-from wellio.db import Database
 
 LOGIN = "/api/v1/auth/login"
 REGISTER = "/api/v1/auth/register"
 HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy")
-Starter = Callable[..., AbstractAsyncContextManager[Api]]
-
-
-@pytest.fixture
-def limited(config: Config, db: Database) -> Starter:
-    """Wellio with its limits as they are, behind a trusted proxy: a caller's address is what a test says."""
-
-    @asynccontextmanager
-    async def start(**changes: object) -> AsyncIterator[Api]:
-        settings: dict[str, Any] = {"rate_limit_scale": 1.0, "trusted_proxies": (ip_network("127.0.0.1"),)} | changes
-        async with (
-            running(replace(config, **settings)) as (host, port),
-            aiohttp.ClientSession(cookie_jar=CookieJar(unsafe=True)) as session,
-        ):
-            yield Api(session, f"http://{host}:{port}", Tokens(SECRET), db)
-
-    return start
 
 
 def at(address: str) -> dict[str, str]:

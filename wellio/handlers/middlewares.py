@@ -12,6 +12,8 @@ from wellio.attribution import ATTRIBUTION, Attribution
 from wellio.errors import WellioError
 from wellio.handlers.callers import address_of
 from wellio.handlers.errors import (
+    CONTENT_TYPE,
+    error_bytes,
     error_response,
     http_error_response,
     internal_error_response,
@@ -111,6 +113,10 @@ QUIET = ("/health", "/metrics", "/static/", SOCKET_PATH)
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """On every answer, whoever made it; pages and files set their own policy first."""
+    if isinstance(response, web.HTTPException) and response.status >= 400:
+        # raised before any middleware: an expectation that is not 100-continue
+        response.body = body = error_bytes("EXPECTATION_FAILED", "The only expectation that is met is 100-continue.")
+        response.headers.update({"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body))})
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if request.app[SERVICES].config.production:
