@@ -101,6 +101,11 @@ def load_config() -> Config:
     return replace(config, data_dir=(ROOT / config.data_dir).resolve())
 
 
+def read_api_key() -> str:
+    """WELLIO_API_KEY: what commands that talk to a Wellio elsewhere are let in by; not a setting of the server."""
+    return {**read_env_file(ROOT / ".env"), **os.environ}.get("WELLIO_API_KEY", "").strip()
+
+
 def development_secret(data_dir: Path, name: str = "jwt_secret") -> str:
     """A secret of a development instance: made once, kept in the data folder, readable by its owner only."""
     path = data_dir / name

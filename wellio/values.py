@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 _EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"]{1,64}@[^@\s,;:<>()\[\]\\\"]{1,190}\.[^@\s.,;:<>()\[\]\\\"]{2,63}")
-_ZONES = frozenset(available_timezones())
+ZONES = frozenset(available_timezones())
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # PostgreSQL's timestamptz and Python's datetime both hold these years.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
@@ -39,7 +39,7 @@ def _email(text: str) -> str:
 
 
 def _zone(text: str) -> str:
-    if text not in _ZONES:
+    if text not in ZONES:
         raise ValueError("is not an IANA time zone, such as Europe/Berlin")
     return text
 

@@ -244,12 +244,13 @@ async def _accept(tx: Transaction, acceptance: Acceptance, password_hash: str) -
     )
     await insert_user(tx.connection, user, password_hash=password_hash)
     if row["client_id"] is not None:
-        await _link_client(tx, user, row["client_id"])
+        await link_client(tx, user, row["client_id"])
     await tx.connection.execute(ACCEPT_INVITATION, user.practice_id, row["id"], user.id)
     return user
 
 
-async def _link_client(tx: Transaction, user: User, client_id: UUID) -> None:
+async def link_client(tx: Transaction, user: User, client_id: UUID) -> None:
+    """It becomes the client's log-in. Raises Conflict when there is one already."""
     if await tx.connection.fetchval(LINK_CLIENT, user.practice_id, client_id, user.id) is None:
         raise _has_login()
     tx.record(

@@ -1,0 +1,1 @@
+"""Commands for operators: on this project's database, or by the REST API on a Wellio elsewhere."""
