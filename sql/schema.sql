@@ -2,6 +2,15 @@
 
 CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public;
 
+CREATE FUNCTION public.count_sealed(table_name text, column_name text) RETURNS TABLE(key_id text, how_many bigint)
+    LANGUAGE plpgsql STABLE
+    AS $_$
+begin
+    return query execute format(
+        'select sealing_key(%2$I), count(*) from %1$I where %2$I is not null group by 1', table_name, column_name);
+
+end $_$;
+
 CREATE FUNCTION public.end_sessions_of_changed_user() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -18,6 +27,17 @@ begin
 
 end $$;
 
+CREATE FUNCTION public.lock_sealed(table_name text, row_key text, column_name text, key_id text, after uuid, at_most integer) RETURNS TABLE(row_id uuid, sealed bytea)
+    LANGUAGE plpgsql
+    AS $_$
+begin
+    return query execute format(
+        'select %2$I, %3$I from %1$I where %3$I is not null and sealing_key(%3$I) <> $1 and %2$I > $2'
+        ' order by %2$I limit $3 for no key update skip locked', table_name, row_key, column_name)
+    using key_id, after, at_most;
+
+end $_$;
+
 CREATE FUNCTION public.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -25,6 +45,26 @@ begin
     raise exception 'The audit log is append-only.' using errcode = 'insufficient_privilege';
 
 end $$;
+
+CREATE FUNCTION public.sealing_key(sealed bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT
+    AS $$
+    select case
+        when length(sealed) < 2 or get_byte(sealed, 0) <> 1 or length(sealed) < 14 + get_byte(sealed, 1) then ''
+        else encode(substring(sealed from 3 for get_byte(sealed, 1)), 'escape')
+    end
+$$;
+
+CREATE FUNCTION public.update_sealed(table_name text, row_key text, column_name text, row_ids uuid[], sealed bytea[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+begin
+    execute format(
+        'update %1$I t set %3$I = n.sealed from unnest($1, $2) n (id, sealed) where t.%2$I = n.id',
+        table_name, row_key, column_name)
+    using row_ids, sealed;
+
+end $_$;
 
 CREATE TABLE public.clients (
     id uuid NOT NULL,

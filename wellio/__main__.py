@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wellio.config import Config, development_encryption_keys, development_secret, load_config
+from wellio.config import Config, development_secret, encryption_keys_of, load_config
 from wellio.errors import StartupError
 
 
@@ -61,8 +61,7 @@ def _start_servers(config: Config, stack: ExitStack) -> Started:
         )
     if not config.jwt_secret:
         config = replace(config, jwt_secret=development_secret(config.data_dir))
-    if not config.encryption_keys:
-        config = replace(config, encryption_keys=development_encryption_keys(config.data_dir))
+    config = replace(config, encryption_keys=encryption_keys_of(config))
     return Started(config, data_dir, log_dir)
 
 

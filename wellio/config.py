@@ -124,6 +124,11 @@ def development_encryption_keys(data_dir: Path) -> Mapping[str, bytes]:
     return {"development": sha256(development_secret(data_dir, "encryption_key").encode()).digest()}
 
 
+def encryption_keys_of(config: Config) -> Mapping[str, bytes]:
+    """Those that are set, or the development instance's own."""
+    return config.encryption_keys or development_encryption_keys(config.data_dir)
+
+
 def read_env_file(path: Path) -> dict[str, str]:
     """`NAME=value` lines of an .env file; blank lines and # comments are passed over. No file, no settings."""
     if not path.exists():

@@ -28,7 +28,8 @@ class Sealer:
         if not keys or any(len(key) != KEY_BYTES for key in keys.values()):
             raise ValueError(f"a sealer needs keys of {KEY_BYTES} bytes")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
-        self.key_id = next(iter(keys))
+        self.key_ids = tuple(keys)
+        self.key_id = self.key_ids[0]
 
     def seal(self, value: bytes, *, column: str, row_id: UUID) -> bytes:
         """`column` is `table.column`."""

@@ -30,6 +30,7 @@ from wellio.outreach.mail_sender import MailSender, Post
 from wellio.outreach.notifications import insert_notifications, list_session_news, risk_news
 from wellio.outreach.pushes import list_staff, push_look_again, push_prediction, push_sessions
 from wellio.outreach.smtp import smtp_server
+from wellio.sealing import Sealer
 from wellio.services import Services
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ async def lead(services: Services, base_url: str) -> None:
             services.outbox,
             services.live,
             services.metrics,
+            sealer=services.sealer,
             following=services.outbox.over(db),
             post=make_post(services, base_url),
         )
@@ -116,7 +118,13 @@ async def lead(services: Services, base_url: str) -> None:
 
 
 async def lead_with(
-    outbox: Outbox, live: Live, metrics: Metrics, *, following: Outbox | None = None, post: Post | None = None
+    outbox: Outbox,
+    live: Live,
+    metrics: Metrics,
+    *,
+    sealer: Sealer | None = None,
+    following: Outbox | None = None,
+    post: Post | None = None,
 ) -> None:
     """Returns when another process turns out to lead as well. Raises LogAhead.
 
@@ -126,7 +134,7 @@ async def lead_with(
     duties: Sequence[Callable[[], Awaitable[None]]] = (
         learner(following or outbox, live, metrics).run,
         *[consumer.run for consumer in consumers(following or outbox, live, metrics)],
-        Schedule(Work(outbox), metrics).run,
+        Schedule(Work(outbox, sealer), metrics).run,
         partial(seal_for_ever, (following or outbox).db),
         *([MailSender(outbox.db, metrics, post).run] if post else ()),
     )

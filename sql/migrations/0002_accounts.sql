@@ -182,6 +182,47 @@ create trigger audit_log_append_only before update or delete or truncate on audi
 create trigger audit_chain_append_only before update or delete or truncate on audit_chain
     for each statement execute function refuse_change();
 
+-- ---------------------------------------------------------------- sealed values
+
+-- For wellio/resealing.py, which names the sealed columns. Names of tables and columns can't be parameters of SQL; here
+-- they can, quoted by format().
+
+-- By which key a value is sealed: the id that it begins with (wellio/sealing.py). Empty for what is not sealed.
+create function sealing_key(sealed bytea) returns text language sql immutable strict as $$
+    select case
+        when length(sealed) < 2 or get_byte(sealed, 0) <> 1 or length(sealed) < 14 + get_byte(sealed, 1) then ''
+        else encode(substring(sealed from 3 for get_byte(sealed, 1)), 'escape')
+    end
+$$;
+
+create function count_sealed(table_name text, column_name text)
+returns table (key_id text, how_many bigint) language plpgsql stable as $$
+begin
+    return query execute format(
+        'select sealing_key(%2$I), count(*) from %1$I where %2$I is not null group by 1', table_name, column_name);
+end $$;
+
+-- Rows whose value another key than `key_id` has sealed, locked; those that somebody works on are passed over.
+create function lock_sealed(
+    table_name text, row_key text, column_name text, key_id text, after uuid, at_most integer)
+returns table (row_id uuid, sealed bytea) language plpgsql as $$
+begin
+    return query execute format(
+        'select %2$I, %3$I from %1$I where %3$I is not null and sealing_key(%3$I) <> $1 and %2$I > $2'
+        ' order by %2$I limit $3 for no key update skip locked', table_name, row_key, column_name)
+    using key_id, after, at_most;
+end $$;
+
+create function update_sealed(
+    table_name text, row_key text, column_name text, row_ids uuid[], sealed bytea[])
+returns void language plpgsql as $$
+begin
+    execute format(
+        'update %1$I t set %3$I = n.sealed from unnest($1, $2) n (id, sealed) where t.%2$I = n.id',
+        table_name, row_key, column_name)
+    using row_ids, sealed;
+end $$;
+
 -- ---------------------------------------------------------------- the app's role
 
 -- A role of the cluster, made once; databases of one cluster may come to this line at the same moment.

@@ -10,7 +10,7 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from wellio.config import load_config
+from wellio.config import encryption_keys_of, load_config
 from wellio.db import Database, open_database
 from wellio.embedded import EmbeddedError, attach_or_start
 from wellio.errors import StartupError, WellioError
@@ -24,6 +24,7 @@ from wellio.logs import set_up_logging
 from wellio.metrics import Metrics
 from wellio.migrations import migrate
 from wellio.outbox import Outbox
+from wellio.sealing import Sealer
 
 # Makes the learner that stands in where no Wellio runs: see `wellio/subscriptions.py`.
 MakeLearner = Callable[[Outbox, Live, Metrics], Follower]
@@ -53,6 +54,11 @@ def find_database(stack: ExitStack) -> str:
     return stack.enter_context(attach_or_start(config.data_dir, redis=False)).database_url
 
 
+def find_sealer() -> Sealer:
+    """With the keys that a Wellio started here would have."""
+    return Sealer(encryption_keys_of(load_config()))
+
+
 @asynccontextmanager
 async def migrated(url: str) -> AsyncIterator[Database]:
     """Raises StartupError for a database that can't be reached or brought up to date."""
@@ -73,7 +79,7 @@ async def _main(url: str, name: str | None, make_learner: MakeLearner) -> None:
         if name is None:
             console.print(_table(await list_last_runs(db)))
             return
-        work, metrics = Work(Outbox(db)), Metrics()
+        work, metrics = Work(Outbox(db), find_sealer()), Metrics()
         # Looked for a name that is wrong before anything is started.
         leads = find_job(name).by_learner
         leadership = Leadership(url, make_learner(work.outbox, Live(), metrics).run, metrics)

@@ -19,6 +19,7 @@ from wellio.consumers import told
 from wellio.errors import NotFound, Unavailable
 from wellio.jobs.clean_up import clean_up
 from wellio.jobs.mature_labels import mature_labels
+from wellio.jobs.rotate_keys import rotate_keys
 from wellio.jobs.runs import abandon_runs, claim_run, finish_run
 from wellio.jobs.save_snapshot import save_snapshot
 from wellio.jobs.work import Counts, Function, Work
@@ -52,6 +53,12 @@ JOBS = (
         by_learner=True,
     ),
     Job("clean_up", clean_up, CronTrigger(hour=3, minute=17, timezone=UTC), "nightly: delete what has served"),
+    Job(
+        "rotate_keys",
+        rotate_keys,
+        CronTrigger(minute=37, timezone=UTC),
+        "hourly: seal anew what an earlier key has sealed",
+    ),
 )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from wellio.db import Database
 from wellio.outbox import Outbox
+from wellio.sealing import Sealer
 
 # What a run did, in figures: {"practices": 3}.
 Counts = dict[str, int]
@@ -13,6 +14,7 @@ Counts = dict[str, int]
 @dataclass(frozen=True, slots=True)
 class Work:
     outbox: Outbox
+    sealer: Sealer | None = None  # where nothing sealed is dealt with
 
     @property
     def db(self) -> Database:
