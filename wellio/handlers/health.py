@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from wellio import __version__
+from wellio.handlers.callers import address_of, is_trusted, parse_address
 from wellio.handlers.errors import CONTENT_TYPE, error_bytes
 from wellio.services import SERVICES, Services
 
@@ -20,6 +21,7 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "ai": ("database",),
     "worker": ("database",),
 }
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining", asyncio.Event)
 
 
@@ -59,6 +61,9 @@ async def get_component_health(request: web.Request) -> web.Response:
 
 
 async def get_metrics(request: web.Request) -> web.Response:
+    """For who scrapes from this machine or its network; nobody else learns that it is there."""
+    if not _is_near(request):
+        raise web.HTTPNotFound
     services = request.app[SERVICES]
     pool = services.db.pool
     services.metrics.pool_connections.labels("open").set(pool.get_size())
@@ -72,6 +77,16 @@ def add_health(app: web.Application) -> None:
     app.router.add_get("/health/ready", get_ready)
     app.router.add_get("/health/{component}", get_component_health)
     app.router.add_get("/metrics", get_metrics)
+
+
+def _is_near(request: web.Request) -> bool:
+    """A caller on loopback or in a private network, by no proxy that is not trusted: behind that may be anybody."""
+    trusted = request.app[SERVICES].config.trusted_proxies
+    peer, caller = parse_address(request.remote or ""), parse_address(address_of(request))
+    forwarded = any(name in request.headers for name in FORWARDED)
+    if caller is None or peer is None or (forwarded and not is_trusted(peer, trusted)):
+        return False
+    return caller.is_private
 
 
 async def _parts(services: Services) -> dict[str, bool]:
