@@ -28,6 +28,7 @@ from wellio.db import Database, open_database
 from wellio.limits import Limits
 from wellio.migrations import migrate
 from wellio.outbox import Outbox
+from wellio.outreach import mail_sender
 from wellio.shared_buckets import SharedBuckets
 
 ADMIN_URL = os.environ.get("TEST_DATABASE_URL", "")
@@ -135,6 +136,19 @@ async def api(config: Config, db: Database) -> AsyncIterator[Api]:
 @pytest.fixture
 async def house(db: Database) -> House:
     return await make_house(db)
+
+
+@pytest.fixture(autouse=True)
+def mails_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Wellio would mail meanwhile does not end the links that a test makes itself, nor change rows."""
+    monkeypatch.setattr(mail_sender, "AT_ONCE", 0)
+
+
+@pytest.fixture
+def mails_leave(mails_wait: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that read what is mailed."""
+    monkeypatch.setattr(mail_sender, "AT_ONCE", 4)
+    monkeypatch.setattr(mail_sender, "POLL_S", 0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -24,13 +24,13 @@ async def user(db: Database, house: House) -> Any:
 
 async def test_account_is_for_who_is_signed_in(browser: Browser, house: House) -> None:
     assert (await browser.get("/account")).location == "/sign-in"
-    for path in ("profile", "address", "verification", "password"):
+    for path in ("profile", "address", "verification", "password", "devices/x/sign-out", "sign-out-everywhere"):
         assert (await browser.post(f"/account/{path}", {})).location == "/sign-in"
 
 
 async def test_forms_without_our_token_change_nothing(browser: Browser, house: House, account: Page) -> None:
     before = await user(browser.api.db, house)
-    for path in ("profile", "address", "verification", "password"):
+    for path in ("profile", "address", "verification", "password", "devices/x/sign-out", "sign-out-everywhere"):
         form = {"name": "Evil", "email": "e@example.org", "timezone": "UTC", "new_password": NEW_PASSWORD}
         assert (await browser.post(f"/account/{path}", form)).status == 403
     assert await user(browser.api.db, house) == before
@@ -76,6 +76,43 @@ async def test_changed_password_keeps_this_browser_and_ends_the_others(
     done = await browser.submit("/account", at="/account/password", **form)
     assert "Your password is changed" in (await browser.get(done.location)).text
     assert (await other.get("/")).location == "/sign-in"
+
+
+async def test_lost_device_is_signed_out(
+    browser: Browser, new_browser: NewBrowser, house: House, account: Page
+) -> None:
+    other = new_browser()
+    other.session.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    await other.sign_in(house.coach)
+    page = await browser.get("/account")
+    assert "Firefox on Linux" in page.text
+    (lost,) = [
+        row["id"]
+        for row in await browser.api.db.fetch("select id from auth_sessions where user_agent like '%Firefox%'")
+    ]
+    done = await browser.submit("/account", at=f"/account/devices/{lost}/sign-out")
+    assert "That device is signed out." in (await browser.get(done.location)).text
+    assert (await other.get("/")).location == "/sign-in"
+    again = await browser.submit("/account", at=f"/account/devices/{lost}/sign-out")
+    assert again.status == 404
+
+
+async def test_device_of_somebody_else_is_no_device(browser: Browser, house: House, account: Page) -> None:
+    page = await browser.submit("/account", at=f"/account/devices/{house.owner.session_id}/sign-out")
+    assert page.status == 404
+    sql = "select revoked_at from auth_sessions where id = $1"
+    assert await browser.api.db.fetchval(sql, house.owner.session_id) is None
+
+
+async def test_signing_out_everywhere_ends_this_session_too(
+    browser: Browser, new_browser: NewBrowser, house: House, account: Page
+) -> None:
+    other = new_browser()
+    await other.sign_in(house.coach)
+    done = await browser.submit("/account", at="/account/sign-out-everywhere")
+    assert "You are signed out everywhere." in (await browser.get(done.location)).text
+    for one in (browser, other):
+        assert (await one.get("/")).location == "/sign-in"
 
 
 async def test_new_address_waits_for_its_link(browser: Browser, house: House, account: Page) -> None:

@@ -9,15 +9,12 @@ from tests.console.conftest import Browser, NewBrowser
 from tests.console.test_sign_in import REGISTRATION
 from tests.factories import PASSWORD, House
 from tests.waiting import eventually
-from wellio.outreach import mail_sender
 
 NEW_PASSWORD = "a quite different one of mine"
 LINK = re.compile(r'href="(http[^"]+\?token=[^"]+)"')
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_sender, "POLL_S", 0.01)
+pytestmark = pytest.mark.usefixtures("mails_leave")
 
 
 async def mailed_link(browser: Browser, path: str) -> str:

@@ -16,12 +16,8 @@ from tests.waiting import eventually
 from wellio.app import running
 from wellio.config import Config
 from wellio.mails import MailKind, queue_mail
-from wellio.outreach import mail_sender
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_sender, "POLL_S", 0.01)
+pytestmark = pytest.mark.usefixtures("mails_leave")
 
 
 async def first_mail(browser: Browser) -> str | None:

@@ -24,9 +24,7 @@ from wellio.outreach.smtp import SmtpServer, Tls
 SENDER = "Wellio <no-reply@wellio.example>"
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_sender, "POLL_S", 0.005)
+pytestmark = pytest.mark.usefixtures("mails_leave")
 
 
 @pytest.fixture

@@ -14,10 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import House
+from wellio.accounts.actors import Role
+from wellio.accounts.invitations import NewInvitation, create_invitation, preview_invitation, revoke_invitation
 from wellio.accounts.one_time_tokens import Purpose, find_token
 from wellio.db import Database
+from wellio.errors import Invalid
 from wellio.ids import uuid7
 from wellio.mails import MailKind
+from wellio.outbox import Outbox
 from wellio.outreach.mail_texts import FILLS, Filled, QueuedMail, fill_mail, make_message, told_name
 
 BASE = "https://wellio.example"
@@ -124,6 +128,24 @@ async def test_address_is_verified_while_it_waits_for_that(db: Database, house: 
     assert await db.fetchval("select email from one_time_tokens where used_at is null") == "New@example.org"
 
 
+async def test_invitation_names_who_invites_and_whither(db: Database, outbox: Outbox, house: House) -> None:
+    new = NewInvitation(email="nina@example.org", role=Role.COACH)
+    invitation = await create_invitation(outbox, house.owner, new)
+    mail = queued(MailKind.INVITATION, invitation.email, house=house, invitation_id=str(invitation.id))
+    first, second = await written(db, mail), await written(db, mail)
+    assert first is not None
+    assert second is not None
+    assert first["Subject"] == "Olga Owner invites you to Practice"
+    assert "as a coach" in text_of(first)
+    assert "(Europe/Berlin)" in text_of(first)
+    tokens = [parse_qs(urlsplit(LINK.findall(text_of(m))[0]).query)["token"][0] for m in (first, second)]
+    with pytest.raises(Invalid, match="used already"):
+        await preview_invitation(db, tokens[0])
+    assert (await preview_invitation(db, tokens[1])).email == "nina@example.org"
+    await revoke_invitation(outbox, house.owner, invitation.id)
+    assert await written(db, mail) is None
+
+
 NOTICES = sorted(FILLS.keys() - {MailKind.PASSWORD_RESET, MailKind.VERIFY_EMAIL, MailKind.INVITATION})
 
 
@@ -146,7 +168,7 @@ async def test_codes_left_are_told(db: Database, house: House, address: str, lef
 
 
 def test_every_kind_has_its_texts() -> None:
-    assert set(FILLS) == set(MailKind) - {MailKind.INVITATION}
+    assert set(FILLS) == set(MailKind)
 
 
 # ---------------------------------------------------------------- what people chose

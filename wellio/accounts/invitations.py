@@ -6,13 +6,14 @@ Nothing tells who invites whether the address has an account already; whoever fo
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from wellio.accounts.actors import STAFF, Actor, Role
 from wellio.accounts.addresses import link_invalid
-from wellio.accounts.auth_sessions import Device, Login, open_session
+from wellio.accounts.auth_sessions import OpenSession
 from wellio.accounts.passwords import Passwords, check_new_password
-from wellio.accounts.tokens import Tokens, hash_token
+from wellio.accounts.tokens import hash_token
 from wellio.accounts.users import User, insert_user
 from wellio.db import Connection, Database, Row
 from wellio.errors import Conflict, Forbidden, Invalid, NotFound
@@ -25,6 +26,9 @@ from wellio.pages import Page, PageQuery, page_of
 from wellio.values import Email, Input, Name, Zone
 
 TTL = timedelta(days=7)
+MOST_INVITABLE = 1000
+
+T = TypeVar("T")
 
 INSERT_INVITATION = """
 insert into invitations (id, practice_id, email, role, client_id, invited_by, expires_at)
@@ -61,6 +65,14 @@ PROLONG_INVITATION = "update invitations set expires_at = $3 where practice_id =
 REVOKE_INVITATION = """
 update invitations set revoked_at = now(), token_hash = null
 where practice_id = $1 and id = $2 and revoked_at is null
+"""
+
+LIST_INVITABLE_CLIENTS = """
+select id, first_name || ' ' || last_name as name, coalesce(email, '') as email
+from visible_clients($1, $2, $3)
+where user_id is null and status <> 'archived'
+order by lower(first_name), lower(last_name), id
+limit $4
 """
 
 GET_INVITABLE_CLIENT = "select user_id from visible_clients($1, $2, $3) where id = $4"
@@ -130,6 +142,15 @@ class Invitation:
 
 
 @dataclass(frozen=True, slots=True)
+class InvitableClient:
+    """Who could have a log-in and has none. `email`: as it is known; may be empty."""
+
+    id: UUID
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """An invitation as the invited sees it."""
 
@@ -175,6 +196,13 @@ async def list_invitations(db: Database, actor: Actor, query: PageQuery) -> Page
     return page_of([_invitation(row) for row in rows], query=query, total=total)
 
 
+async def list_invitable_clients(db: Database, actor: Actor) -> list[InvitableClient]:
+    """Whom `actor` may invite, by name."""
+    actor.must_be(STAFF)
+    rows = await db.fetch(LIST_INVITABLE_CLIENTS, *actor.scope, MOST_INVITABLE)
+    return [InvitableClient(**dict(row)) for row in rows]
+
+
 async def resend_invitation(outbox: Outbox, actor: Actor, invitation_id: UUID) -> Invitation:
     """A new link, for seven days more; the one before ends. Raises NotFound and Conflict."""
     actor.must_be(STAFF)
@@ -216,9 +244,12 @@ async def preview_invitation(db: Database, token: str) -> Offer:
 
 
 async def accept_invitation(
-    outbox: Outbox, passwords: Passwords, tokens: Tokens, acceptance: Acceptance, *, device: Device
-) -> Login:
-    """The new user, signed in. Raises Invalid, and Conflict for an address or client that has a log-in already."""
+    outbox: Outbox, passwords: Passwords, open_session: OpenSession[T], acceptance: Acceptance
+) -> T:
+    """The new user's session, as `open_session` makes it.
+
+    Raises Invalid, and Conflict for an address or client that has a log-in already.
+    """
     offer = await preview_invitation(outbox.db, acceptance.token)
     known = (acceptance.name, offer.email, offer.practice_name)
     await check_new_password(acceptance.password, known=known)
@@ -226,7 +257,7 @@ async def accept_invitation(
     try:
         async with outbox.transaction() as tx:
             user = await _accept(tx, acceptance, password_hash)
-            return await open_session(tx, tokens, user, device)
+            return await open_session(tx, user)
     except Conflict as error:
         raise _taken() if error.code == "EMAIL_TAKEN" else error from None
 

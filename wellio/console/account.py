@@ -1,21 +1,26 @@
 """/account: who one is, one's password, and the devices one is signed in on."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
 from wellio.accounts.actors import Actor
 from wellio.accounts.addresses import resend_verification
+from wellio.accounts.devices import list_devices, log_out_everywhere, revoke_device
 from wellio.accounts.password_changes import PasswordChange, change_password
 from wellio.accounts.profiles import ProfileChanges, change_profile, get_profile
 from wellio.console.cookies import require_actor
-from wellio.console.forms import REFUSALS, Errors, done, member_page, read_checked_form, told
+from wellio.console.forms import REFUSALS, Errors, done, id_in, member_page, read_checked_form, told
 from wellio.console.sign_in import ZONES
 from wellio.errors import Forbidden
+from wellio.pages import PageQuery
+from wellio.practice.home import load_zone
 from wellio.services import SERVICES
 
 HERE = "/account"
+SHOWN = 100
 
 
 async def get_account(request: web.Request) -> web.StreamResponse:
@@ -63,13 +68,27 @@ async def post_password(request: web.Request) -> web.StreamResponse:
     return done(HERE, "password")
 
 
+async def post_device_sign_out(request: web.Request) -> web.StreamResponse:
+    actor = await require_actor(request)
+    await read_checked_form(request, signed_in=True)
+    await revoke_device(request.app[SERVICES].outbox, actor, id_in(request, "device_id"))
+    return done(HERE, "device")
+
+
+async def post_sign_out_everywhere(request: web.Request) -> web.StreamResponse:
+    actor = await require_actor(request)
+    await read_checked_form(request, signed_in=True)
+    await log_out_everywhere(request.app[SERVICES].outbox, actor)
+    return done("/sign-in", "everywhere")
+
+
 async def _refused(
     request: web.Request, actor: Actor, part: str, form: Mapping[str, str], error: Exception
 ) -> web.Response:
     """The page again, with what was typed and what is wrong with it; or first the page that asks who it is."""
     if isinstance(error, Forbidden) and error.code == "REAUTH_REQUIRED":
         raise web.HTTPSeeOther(f"/confirm?next={HERE}")
-    errors, status = told(error)
+    errors, status = told(request, error)
     return await _account_page(request, actor, values=form, errors={part: errors}, status=status)
 
 
@@ -81,9 +100,14 @@ async def _account_page(
     errors: Mapping[str, Errors] | None = None,
     status: int = 200,
 ) -> web.Response:
-    user = await get_profile(request.app[SERVICES].db, actor)
+    db = request.app[SERVICES].db
+    user = await get_profile(db, actor)
+    zone = await load_zone(user.timezone)
     context: dict[str, Any] = {
         "user": user,
+        "devices": await list_devices(db, actor, PageQuery(page_size=SHOWN)),
+        "zone": zone,
+        "today": datetime.now(zone).date(),
         "values": {"name": user.name, "timezone": user.timezone, "email": "", **(values or {})},
         "zones": sorted({*ZONES, user.timezone}),
         "errors_of": errors or {},

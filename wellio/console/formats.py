@@ -14,6 +14,17 @@ NO_DIGITS = frozenset(
 THREE_DIGITS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
 STATUS_WORDS = {"in_progress": "under way", "no_show": "missed", "completed": "done"}
+# Marks in a User-Agent, the particular before what everybody claims to be.
+BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "Mac"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -102,7 +113,15 @@ def initials(name: str) -> str:
     return "".join(word[0] for word in (words[0], words[-1])[: len(words)]).upper() if words else "?"
 
 
+def device_name(agent: str) -> str:
+    """`Firefox on Linux`, or the beginning of what it calls itself."""
+    browser = next((name for mark, name in BROWSERS if mark in agent), "")
+    system = next((name for mark, name in SYSTEMS if mark in agent), "")
+    return f"{browser} on {system}" if browser and system else agent[:60] or "An app without a name"
+
+
 FILTERS = {
+    "device_name": device_name,
     "money": money,
     "change": change,
     "percent": percent,

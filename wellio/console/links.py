@@ -26,7 +26,7 @@ async def post_forgot_password(request: web.Request) -> web.StreamResponse:
         asked = ResetRequest.model_validate(form)
         await request_reset(services.outbox, services.limits, asked, address=address_of(request))
     except REFUSALS as error:
-        errors, status = told(error)
+        errors, status = told(request, error)
         context = {"email": form.get("email", ""), "errors": errors}
         return visitor_page(request, "forgot_password.html", context, status=status)
     return visitor_page(request, "link_sent.html", {"email": asked.email, "mailbox": services.mailbox is not None})
@@ -42,7 +42,7 @@ async def post_reset_password(request: web.Request) -> web.StreamResponse:
     try:
         await reset_password(services.outbox, services.passwords, services.limits, NewPassword.model_validate(form))
     except REFUSALS as error:
-        errors, status = told(error)
+        errors, status = told(request, error)
         return _reset_page(request, link=form.get("token", ""), errors=errors, status=status)
     return done("/sign-in", "password-reset")
 
@@ -56,7 +56,7 @@ async def post_verify_email(request: web.Request) -> web.StreamResponse:
     try:
         await verify_address(request.app[SERVICES].outbox, form.get("token", ""))
     except REFUSALS as error:
-        errors, status = told(error)
+        errors, status = told(request, error)
         return _verify_page(request, link="", errors=errors, status=status)
     signed_in = await actor_of(request) is not None
     return done("/account" if signed_in else "/sign-in", "address-verified")

@@ -55,7 +55,7 @@ async def post_sign_in(request: web.Request) -> web.StreamResponse:
             services.outbox,
             services.passwords,
             services.limits,
-            _console_session(request),
+            console_session(request),
             email=body.email,
             password=body.password,
             address=address_of(request),
@@ -71,7 +71,7 @@ async def post_sign_in(request: web.Request) -> web.StreamResponse:
         return response
     if isinstance(signed_in, SecondStep):
         return _code_page(request, mfa_token=signed_in.mfa_token)
-    return await _signed_in(request, signed_in)
+    return await let_in(request, signed_in)
 
 
 async def get_sign_in_code(request: web.Request) -> web.StreamResponse:
@@ -85,7 +85,7 @@ async def post_sign_in_code(request: web.Request) -> web.StreamResponse:
     services, mfa_token = request.app[SERVICES], form.get("mfa_token", "")
     try:
         body = VerifyBody.model_validate(form)
-        opens = _console_session(request)
+        opens = console_session(request)
         cookie = await finish_log_in(services.outbox, services.sealer, opens, mfa_token=body.mfa_token, code=body.code)
     except ValidationError as error:
         return _code_page(request, mfa_token=mfa_token, errors=_by_field(invalid(error)), status=422)
@@ -98,7 +98,7 @@ async def post_sign_in_code(request: web.Request) -> web.StreamResponse:
         response = _code_page(request, mfa_token=mfa_token, errors={"code": error.message}, status=429)
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
         return response
-    return await _signed_in(request, cookie)
+    return await let_in(request, cookie)
 
 
 async def get_register(request: web.Request) -> web.StreamResponse:
@@ -115,7 +115,7 @@ async def post_register(request: web.Request) -> web.StreamResponse:
         return _register_page(request, values=values, errors=_by_field(invalid(error)), status=422)
     except (Invalid, Conflict) as error:
         return _register_page(request, values=values, errors=_by_field(error), status=STATUS[type(error)])
-    return await _signed_in(request, cookie)
+    return await let_in(request, cookie)
 
 
 async def post_sign_out(request: web.Request) -> web.StreamResponse:
@@ -137,19 +137,19 @@ async def _register(request: web.Request, form: Mapping[str, str]) -> str:
         services.outbox,
         services.passwords,
         services.limits,
-        _console_session(request),
+        console_session(request),
         registration,
         address=address_of(request),
     )
 
 
-def _console_session(request: web.Request) -> OpenSession[str]:
+def console_session(request: web.Request) -> OpenSession[str]:
     """How a log-in ends here: with a cookie."""
     tokens, device = request.app[SERVICES].tokens, device_of(request)
     return lambda tx, user: open_console_session(tx, tokens, user, device)
 
 
-async def _signed_in(request: web.Request, cookie: str) -> web.StreamResponse:
+async def let_in(request: web.Request, cookie: str) -> web.StreamResponse:
     """A new cookie at each sign-in; a session that this browser had before ends."""
     before = await actor_of(request)
     if before is not None:

@@ -15,7 +15,7 @@ from wellio.accounts.invitations import (
     revoke_invitation,
 )
 from wellio.handlers.addresses import TokenBody
-from wellio.handlers.auth import device_of
+from wellio.handlers.auth import api_session
 from wellio.handlers.routes import Call, NoInput, Route
 from wellio.pages import Page, PageQuery
 
@@ -48,9 +48,8 @@ async def post_invitation_preview(call: Call[TokenBody, NoInput]) -> Offer:
 async def post_invitation_accept(call: Call[Acceptance, NoInput]) -> Login:
     """Accept an invitation: choose name and password, and be signed in."""
     services = call.services
-    return await accept_invitation(
-        services.outbox, services.passwords, services.tokens, call.body, device=device_of(call.request)
-    )
+    opens = api_session(services, call.request)
+    return await accept_invitation(services.outbox, services.passwords, opens, call.body)
 
 
 BASE = "/api/v1/auth/invitations"

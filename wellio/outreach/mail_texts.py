@@ -20,12 +20,16 @@ from zoneinfo import ZoneInfo
 import css_inline
 import jinja2
 
+from wellio.accounts.actors import Role
+from wellio.accounts.invitations import mint_invitation
 from wellio.accounts.one_time_tokens import TTL, Purpose, mint_token
+from wellio.accounts.practices import get_practice
 from wellio.db import Connection, Row
 from wellio.mails import MailKind
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_NAME_CHARS = 100
+ROLE_WORDS = {Role.OWNER: "as an owner of the practice", Role.COACH: "as a coach", Role.CLIENT: "as a client"}
 
 GET_READER = """
 select u.id, u.practice_id, u.name, u.email, u.pending_email, u.email_verified_at, u.timezone, p.name as practice
@@ -97,6 +101,22 @@ def _awaits_proof(reader: Row, address: str) -> bool:
     return is_next or (reader["email"].lower() == address.lower() and reader["email_verified_at"] is None)
 
 
+async def _invitation(connection: Connection, mail: QueuedMail, base_url: str) -> Filled | None:
+    minted = await mint_invitation(connection, UUID(mail.data["invitation_id"]))
+    if minted is None or mail.practice_id is None:
+        return None
+    token, offer = minted
+    practice = await get_practice(connection, mail.practice_id)
+    values = {
+        "link": f"{base_url}/invitation?token={token}",
+        "inviter": offer.invited_by_name,
+        "practice": offer.practice_name,
+        "role": ROLE_WORDS[offer.role],
+        "ends": told_time(offer.expires_at, practice.timezone),
+    }
+    return Filled(f"{told_name(offer.invited_by_name)} invites you to {told_name(offer.practice_name)}", values)
+
+
 async def _linked(
     connection: Connection, mail: QueuedMail, reader: Row, purpose: Purpose, address: str
 ) -> dict[str, Any]:
@@ -141,6 +161,7 @@ def _of_reader(reader: Row) -> dict[str, str]:
 FILLS: Mapping[MailKind, Fill] = {
     MailKind.PASSWORD_RESET: _password_reset,
     MailKind.VERIFY_EMAIL: _verify_email,
+    MailKind.INVITATION: _invitation,
     MailKind.PASSWORD_CHANGED: _notice("Your password was changed"),
     MailKind.EMAIL_CHANGING: _notice("Your e-mail address is about to change"),
     MailKind.REFRESH_REUSED: _notice("A device was signed out of your account"),
