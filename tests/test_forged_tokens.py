@@ -1,6 +1,7 @@
 """No forged token opens a door: not the API's, not the live connection's."""
 
 import json
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -10,6 +11,8 @@ from tests.factories import House
 from tests.forged_tokens import FOREIGN_SECRET, forged_tokens
 from tests.realtime.raw import open_raw
 from wellio.accounts.tokens import Tokens
+from wellio.app import running
+from wellio.config import Config
 
 ME = "/api/v1/auth/me"
 
@@ -98,6 +101,22 @@ def test_token_of_the_secret_before_is_good_until_that_secret_is_forgotten(house
         Tokens(new).verify_access(token)
     with pytest.raises(Exception, match="not valid"):
         Tokens(new, "").verify_access(token)
+
+
+async def test_secret_changes_without_signing_anybody_out(config: Config, api: Api, house: House) -> None:
+    """The one before is good for what it signed; once it is forgotten, no more."""
+    before = api.token(house.coach)
+    for previous, status in ((config.jwt_secret, 200), ("", 401)):
+        changed = replace(config, jwt_secret=FOREIGN_SECRET, jwt_secret_previous=previous)
+        async with running(changed) as (host, port):
+            url = f"http://{host}:{port}{ME}"
+            async with api.session.get(url, headers={"Authorization": f"Bearer {before}"}) as response:
+                assert response.status == status
+            now = Tokens(FOREIGN_SECRET).issue_access(
+                user_id=house.coach.user_id, practice_id=house.practice.id, session_id=house.coach.session_id
+            )
+            async with api.session.get(url, headers={"Authorization": f"Bearer {now}"}) as response:
+                assert response.status == 200
 
 
 def test_form_token_of_the_secret_before_is_good() -> None:

@@ -167,8 +167,8 @@ def test_every_column_that_is_sealed_is_known() -> None:
 def test_advice_says_which_key_may_go_and_which_is_missed() -> None:
     holdings = [Holding(COLUMN, "k2", 5), Holding(COLUMN, "k1", 2), Holding("notes.body", "kx", 3)]
     missed, still, gone, new = advice(holdings, ("k2", "k1", "k0"))
-    assert missed.startswith("3 values are sealed with the key kx, which ENCRYPTION_KEYS does not name")
-    assert still == "2 values are sealed with k1 still: run bin/rotate-keys."
+    assert missed.startswith("Sealed with kx, which ENCRYPTION_KEYS does not name: 3 values, left as they are.")
+    assert still == "Sealed with k1 still: 2 values. Run bin/rotate-keys."
     assert gone.startswith("k0 seals nothing any more: take it out of ENCRYPTION_KEYS")
     assert "openssl rand -base64 32" in new
     assert len(advice([Holding(COLUMN, "k2", 5)], ("k2",))) == 1
@@ -186,7 +186,7 @@ async def test_command_tells_then_seals(
     monkeypatch.setenv("ENCRYPTION_KEYS", keys_setting(("k2", K2), ("k1", K1)))
     assert await run_command("--dry-run") == 1
     told = capsys.readouterr().out
-    assert "3 values are sealed with k1 still: run bin/rotate-keys." in told
+    assert "Sealed with k1 still: 3 values. Run bin/rotate-keys." in told
     assert await list_holdings(db) == [Holding(COLUMN, "k1", 3)]
     assert await run_command() == 0
     told = capsys.readouterr().out

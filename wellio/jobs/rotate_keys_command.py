@@ -51,7 +51,7 @@ async def _main(url: str, sealer: Sealer, *, dry_run: bool) -> bool:
     async with migrated(url) as db:
         if not dry_run:
             count = await rotate(db, sealer, progress=sys.stderr.isatty())
-            console.print(f"{count:,} values sealed anew with {sealer.key_id}", markup=False)
+            console.print(f"{_values(count)} sealed anew with {sealer.key_id}", markup=False)
         holdings = await list_holdings(db)
     if holdings:
         console.print(_table(holdings, sealer))
@@ -86,13 +86,11 @@ def advice(holdings: Sequence[Holding], key_ids: Sequence[str]) -> list[str]:
         sealed[holding.key_id] += holding.count
     lines = []
     for key_id in sorted(sealed.keys() - set(key_ids)):
-        key = f"the key {key_id}, which ENCRYPTION_KEYS does not name" if key_id else "no key: they were never sealed"
-        lines.append(
-            f"{sealed[key_id]:,} values are sealed with {key}. They stay as they are; put it back to open them."
-        )
+        key = f"{key_id}, which ENCRYPTION_KEYS does not name" if key_id else "no key at all"
+        lines.append(f"Sealed with {key}: {_values(sealed[key_id])}, left as they are. Put the key back to open them.")
     for key_id in key_ids[1:]:
         if sealed[key_id]:
-            lines.append(f"{sealed[key_id]:,} values are sealed with {key_id} still: run bin/rotate-keys.")
+            lines.append(f"Sealed with {key_id} still: {_values(sealed[key_id])}. Run bin/rotate-keys.")
         else:
             lines.append(
                 f"{key_id} seals nothing any more: take it out of ENCRYPTION_KEYS and restart. Keep it with "
@@ -100,6 +98,10 @@ def advice(holdings: Sequence[Holding], key_ids: Sequence[str]) -> list[str]:
             )
     lines.append(f"For a new key, put ID:$({NEW_KEY}) in front in ENCRYPTION_KEYS, restart, and run bin/rotate-keys.")
     return lines
+
+
+def _values(count: int) -> str:
+    return f"{count:,} value{'' if count == 1 else 's'}"
 
 
 def _table(holdings: Sequence[Holding], sealer: Sealer) -> Table:
