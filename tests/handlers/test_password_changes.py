@@ -9,6 +9,7 @@ from tests.api import Answer, Api
 from tests.factories import PASSWORD, House, sign_in
 from wellio.accounts.actors import Actor
 from wellio.accounts.one_time_tokens import Purpose, mint_token
+from wellio.accounts.users import get_credentials, replace_hash, still_stand
 
 BASE = "/api/v1/auth"
 NEW = "ten thousand small lanterns"
@@ -144,3 +145,28 @@ async def test_link_of_another_purpose_sets_no_password(api: Api, house: House) 
             email=await email_of(api, house.coach),
         )  # fmt: skip
     assert (await confirm(api, token)).code == "LINK_INVALID"
+
+
+async def test_old_password_opens_no_session_that_outlives_its_change(api: Api, house: House) -> None:
+    email, old = await email_of(api, house.coach), PASSWORD
+    assert await logs_in(api, house.coach, PASSWORD)  # the factories' weaker hash is replaced
+    alive = "select count(*) from auth_sessions where user_id = $1 and revoked_at is null and id <> $2"
+    for new in (f"{NEW} {n}" for n in range(5)):
+        change = {"current_password": old, "new_password": new}
+        logins = [api.post(f"{BASE}/login", json={"email": email, "password": old}) for _ in range(10)]
+        changed, *_ = await asyncio.gather(api.post(f"{BASE}/password", house.coach, json=change), *logins)
+        assert changed.status == 200
+        assert await api.db.fetchval(alive, house.coach.user_id, house.coach.session_id) == 0
+        old = new
+
+
+async def test_log_in_that_was_verified_before_the_change_is_refused(api: Api, house: House) -> None:
+    before = await get_credentials(api.db, house.coach.practice_id, house.coach.user_id)
+    assert before is not None
+    async with api.db.transaction() as connection:
+        assert await still_stand(connection, before)
+    await api.post(f"{BASE}/password", house.coach, json={"current_password": PASSWORD, "new_password": NEW})
+    async with api.db.transaction() as connection:
+        assert not await still_stand(connection, before)
+    await replace_hash(api.db, before, "another hash of the old password")
+    assert await logs_in(api, house.coach, NEW)

@@ -14,7 +14,7 @@ from uuid import UUID
 from wellio.accounts.actors import Actor, Role
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.tokens import ACCESS_TTL, Claims, Tokens, hash_token
-from wellio.accounts.users import Credentials, User, find_credentials, get_user, update_password_hash
+from wellio.accounts.users import Credentials, User, find_credentials, get_user, replace_hash
 from wellio.attribution import attribute
 from wellio.audit import record_change
 from wellio.db import Connection, Database, Row
@@ -141,7 +141,7 @@ class Login:
 
 async def check_password(
     db: Database, passwords: Passwords, limits: Limits, *, email: str, password: str, address: str
-) -> User:
+) -> Credentials:
     """The active user with that address and password; rehashes when the parameters have risen since.
 
     Counted before anything is looked at, so that of many tries at once no more than the limit reach the hash, and
@@ -154,15 +154,15 @@ async def check_password(
         attribute(practice_id=credentials.user.practice_id, subject_id=credentials.user.id)
     matches = await passwords.verify(credentials.password_hash if credentials else None, password)
     if credentials is None or not matches or not credentials.active:
-        raise Unauthorized("The e-mail address or the password is wrong.", code="WRONG_CREDENTIALS")
+        raise wrong_credentials()
     await limits.give_back(*attempt)
-    await _rehash_if_weaker(db, passwords, credentials, password)
-    return credentials.user
-
-
-async def _rehash_if_weaker(db: Database, passwords: Passwords, credentials: Credentials, password: str) -> None:
     if passwords.needs_rehash(credentials.password_hash):
-        await update_password_hash(db, credentials.user, await passwords.hash(password))
+        return await replace_hash(db, credentials, await passwords.hash(password))
+    return credentials
+
+
+def wrong_credentials() -> Unauthorized:
+    return Unauthorized("The e-mail address or the password is wrong.", code="WRONG_CREDENTIALS")
 
 
 async def open_session(tx: Transaction, tokens: Tokens, user: User, device: Device) -> Login:

@@ -10,11 +10,11 @@ from typing import Literal, TypeVar
 from uuid import UUID
 
 from wellio.accounts.actors import FRESH, Actor
-from wellio.accounts.auth_sessions import OpenSession, check_password
+from wellio.accounts.auth_sessions import OpenSession, check_password, wrong_credentials
 from wellio.accounts.one_time_tokens import Purpose, count_attempt, find_token, mint_token, use_token
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.second_factors import is_on, prove
-from wellio.accounts.users import User, get_credentials
+from wellio.accounts.users import User, get_credentials, still_stand
 from wellio.db import Connection, Database
 from wellio.errors import Forbidden, Invalid, Unauthorized
 from wellio.limits import LOGIN_ACCOUNT, Limits
@@ -59,8 +59,12 @@ async def log_in(
     address: str,
 ) -> T | SecondStep:
     """Raises Unauthorized, with the same words whether the address or the password is wrong, and TooMany."""
-    user = await check_password(outbox.db, passwords, limits, email=email, password=password, address=address)
+    proved = await check_password(outbox.db, passwords, limits, email=email, password=password, address=address)
+    user = proved.user
     async with outbox.transaction() as tx:
+        # Else who knows an old password could be let in just after it was changed.
+        if not await still_stand(tx.connection, proved):
+            raise wrong_credentials()
         if await is_on(tx.connection, user.practice_id, user.id):
             token = await mint_token(
                 tx.connection, Purpose.SECOND_FACTOR, practice_id=user.practice_id, user_id=user.id

@@ -1,6 +1,6 @@
 """Users: who can sign in. One e-mail address is one account, in one practice, with one role."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from wellio.accounts.actors import Role
@@ -32,6 +32,14 @@ where practice_id = $1 and id = $2
 """
 
 UPDATE_HASH = "update users set password_hash = $3, updated_at = now() where practice_id = $1 and id = $2"
+
+# Only while the password is the one that was just verified: it may have been changed since.
+REHASH = "update users set password_hash = $4 where practice_id = $1 and id = $2 and password_hash = $3"
+
+# Waits for who changes the password or suspends the user, and lets them wait for the session that is being opened.
+HOLD_CREDENTIALS = """
+select password_hash, status from users where practice_id = $1 and id = $2 for share
+"""
 
 IS_COACH = """
 select exists (
@@ -100,6 +108,19 @@ async def get_credentials(db: Database | Connection, practice_id: UUID, user_id:
 
 async def update_password_hash(db: Database | Connection, user: User, password_hash: str) -> None:
     await db.execute(UPDATE_HASH, user.practice_id, user.id, password_hash)
+
+
+async def replace_hash(db: Database, credentials: Credentials, password_hash: str) -> Credentials:
+    """Another hash of the same password."""
+    user = credentials.user
+    await db.execute(REHASH, user.practice_id, user.id, credentials.password_hash, password_hash)
+    return replace(credentials, password_hash=password_hash)
+
+
+async def still_stand(connection: Connection, credentials: Credentials) -> bool:
+    """Whether the password is still the one that was verified and the user active; until the transaction ends."""
+    row = await connection.fetchrow(HOLD_CREDENTIALS, credentials.user.practice_id, credentials.user.id)
+    return row is not None and row["password_hash"] == credentials.password_hash and row["status"] == "active"
 
 
 async def is_coach(connection: Connection, practice_id: UUID, user_id: UUID) -> bool:
