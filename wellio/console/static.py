@@ -10,7 +10,8 @@ PREFIX = "/static"
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_FIRST = "no-cache"
 
-# Read once, when the module is: digests of what pages refer to.
+# Read once, when the module is: what there is, and digests of what pages refer to.
+FILES = {str(path.relative_to(STATIC)): path for path in STATIC.rglob("*") if path.is_file()}
 DIGESTS = {
     str(path.relative_to(STATIC)): sha256(path.read_bytes()).hexdigest()[:12]
     for path in STATIC.rglob("*")
@@ -19,8 +20,16 @@ DIGESTS = {
 
 
 def add_static(app: web.Application) -> None:
-    app.router.add_static(PREFIX, STATIC, follow_symlinks=False, show_index=False)
+    app.router.add_get(PREFIX + "/{path:.+}", get_static)
     app.on_response_prepare.append(_set_cache_control)
+
+
+async def get_static(request: web.Request) -> web.FileResponse:
+    """Looked up among the files there are: no path is made of what a caller sends."""
+    path = FILES.get(request.match_info["path"])
+    if path is None:
+        raise web.HTTPNotFound
+    return web.FileResponse(path)
 
 
 def asset(path: str) -> str:

@@ -106,6 +106,8 @@ class _Connection(RequestHandler):
     def handle_error(self, request: Any, status: int = 500, exc: Any = None, message: Any = None) -> web.StreamResponse:
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun")
+        if isinstance(exc, ConnectionError):
+            raise exc  # the caller has gone; there is nobody to answer, and nothing to look into
         if status >= 500:
             log.error("connection failed", exc_info=exc)
             response = internal_error_response()

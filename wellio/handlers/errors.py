@@ -30,6 +30,8 @@ MESSAGES = {
     405: "This address does not take that method; see the Allow header.",
     413: "The body is too large; 1 MiB is the most.",
 }
+# Nobody reads more, and whoever sends 20,000 unknown fields is not sent 20,000 sentences.
+MAX_FIELD_ERRORS = 50
 CONTENT_TYPE = "application/json; charset=utf-8"
 
 
@@ -68,7 +70,7 @@ def invalid(error: ValidationError, *, at: str = "") -> Invalid:
     """Pydantic's complaints as ours: a path and a sentence each, never the value."""
     fields = [
         FieldError(".".join([at, *map(str, e["loc"])] if at else map(str, e["loc"])), _sentence(e["type"], e["msg"]))
-        for e in error.errors(include_url=False, include_context=False, include_input=False)
+        for e in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FIELD_ERRORS]
     ]
     return Invalid(fields=fields)
 

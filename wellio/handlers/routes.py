@@ -23,6 +23,7 @@ from wellio.audit import Outcome
 from wellio.encoding import to_json
 from wellio.errors import (
     Forbidden,
+    Invalid,
     Malformed,
     NotFound,
     PreconditionFailed,
@@ -44,6 +45,8 @@ from wellio.values import Input
 CALLER: web.RequestKey[UUID] = web.RequestKey("caller", UUID)
 SCOPES: web.AppKey[frozenset[str]] = web.AppKey("scopes", frozenset)
 HANDLER_TIMEOUT_S = 15.0
+# Of a body: no model has so many, and each unknown one costs a sentence.
+MAX_FIELDS = 200
 
 Body = TypeVar("Body")
 Query = TypeVar("Query")
@@ -289,7 +292,10 @@ def _parsed_body(model: type[Input], request: web.Request, raw: bytes) -> Input:
         raise UnsupportedMedia("Send the body as application/json.")
     try:
         # orjson first: it refuses what JSON has not (NaN, broken UTF-8, lone surrogates); then the types.
-        return model.model_validate(orjson.loads(raw))
+        value = orjson.loads(raw)
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            raise Invalid("This has far more fields than there are.")
+        return model.model_validate(value)
     except orjson.JSONDecodeError:
         raise Malformed("The body is not valid JSON.", code="MALFORMED_JSON") from None
     except ValidationError as error:
