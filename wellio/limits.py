@@ -149,7 +149,9 @@ class Limits:
         scale = self._scale * (self._local_addresses if bucket.local else 1)
         room_us = bucket.limit.per_s * 1_000_000
         digest = blake2b(bucket.subject.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key).hexdigest()
-        return Move(f"{bucket.limit.name}:{digest}", room_us // max(1, round(bucket.limit.count * scale)), room_us)
+        # A token costs a microsecond at least: a scale of a million is no division by nothing.
+        interval_us = max(1, room_us // max(1, round(bucket.limit.count * scale)))
+        return Move(f"{bucket.limit.name}:{digest}", interval_us, room_us)
 
 
 class _OwnBuckets:

@@ -5,6 +5,7 @@ authorization matrix are all made from these tables.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -146,7 +147,18 @@ def scopes_of(routes: tuple[Route, ...]) -> frozenset[str]:
 def add_routes(app: web.Application, routes: tuple[Route, ...]) -> None:
     app[SCOPES] = scopes_of(routes)
     for route in routes:
-        app.router.add_route(route.method, route.path, _served(route), name=route.name)
+        app.router.add_route(route.method, _address(route, routes), _served(route), name=route.name)
+
+
+def _address(route: Route, routes: tuple[Route, ...]) -> str:
+    """Its path for the router. An id at the end stands for none of the words that others have there, so that
+    DELETE of `/invitations/accept` is no method of that address, rather than a broken id of another."""
+    folder, _, last = route.path.rpartition("/")
+    places = (r.path.rpartition("/") for r in routes)
+    words = sorted({word for other, _, word in places if other == folder and not word.startswith("{")})
+    if not last.startswith("{") or not words:
+        return route.path
+    return f"{folder}/{{{last[1:-1]}:(?!(?:{'|'.join(map(re.escape, words))})$)[^{{}}/]+}}"
 
 
 def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
