@@ -28,35 +28,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.factories import make_house  # noqa: E402
+from tests.fuzzing import ROLES, command  # noqa: E402
 from wellio.accounts.actors import Actor  # noqa: E402
 from wellio.accounts.tokens import Tokens  # noqa: E402
 from wellio.db import open_database  # noqa: E402
 from wellio.embedded import start  # noqa: E402
 from wellio.migrations import migrate  # noqa: E402
 
-ROLES = ("owner", "coach", "client", "anonymous")
-# They would end the session that the others are tried with.
-ENDS_ITSELF = ("post_logout", "post_logout_all")
-CHECKS = (
-    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
-    "response_schema_conformance", "negative_data_rejection", "missing_required_header", "unsupported_method",
-    "allow_header_conformance", "use_after_free", "ensure_resource_availability", "ignored_auth",
-)  # fmt: skip
-# Left out: positive_data_acceptance, because what a schema can't say (a client that exists, a slot that is free, a
-# password that nobody guesses) is refused; object_level_authorization, which tests/test_id_slots.py does of its own.
 COUNT = re.compile(r'^wellio_http_requests_total\{.*status="(\d+)"\} ([0-9.e+]+)$', re.MULTILINE)
-
-
-def command(url: str, token: str | None, *, seed: int, examples: int, workers: int = 2) -> list[str]:
-    """Of one run of Schemathesis, as whoever has `token`."""
-    return [
-        str(Path(sys.executable).parent / "schemathesis"), "--no-color", "run", f"{url}/openapi.json",
-        "--phases=examples,coverage,fuzzing,stateful", f"--seed={seed}", f"--max-examples={examples}",
-        f"--workers={workers}", f"--checks={','.join(CHECKS)}", "--continue-on-failure", "--warnings=off",
-        "--suppress-health-check=all", "--generation-with-security-parameters=false", "--generation-database=none", "--request-timeout=20",
-        *(f"--exclude-operation-id={name}" for name in ENDS_ITSELF),
-        *([f"--header=Authorization: Bearer {token}"] if token else []),
-    ]  # fmt: skip
 
 
 async def make_people(database_url: str) -> dict[str, Actor | None]:

@@ -2,13 +2,16 @@
 
 import asyncio
 import random
+import re
 from contextlib import suppress
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from tests.api import Api
 from tests.factories import make_house
+from tests.owner import as_owner
 from tests.test_authorization import CANARY, make_scene
 from wellio.db import APP_ROLE, Database, open_database
 
@@ -52,6 +55,24 @@ async def test_what_the_app_may_not_do(db: Database, sql: str) -> None:
     with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)):
         async with db.pool.acquire() as connection:
             await connection.execute(sql)
+
+
+async def test_login_role_that_is_only_a_member_can_run_the_app_and_nothing_else(database_url: str) -> None:
+    """As docs/operating.md sets two roles up."""
+    owner = await asyncpg.connect(database_url)
+    role = f"login_{uuid4().hex[:8]}"
+    await owner.execute(f"create role {role} login noinherit; grant {APP_ROLE} to {role}")
+    db = await open_database(re.sub(r"//[^@/]*@", f"//{role}@", database_url), min_size=1)
+    try:
+        house = await make_house(db)
+        assert await db.fetchval("select count(*) from clients where practice_id = $1", house.practice.id) == 2
+        for sql in ("select count(*) from clients", "alter table audit_log disable trigger all"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await as_owner(db, sql)
+    finally:
+        await db.close()
+        await owner.execute(f"revoke {APP_ROLE} from {role}; drop role {role}")
+        await owner.close()
 
 
 async def test_connection_comes_back_as_it_was(database_url: str) -> None:
