@@ -41,14 +41,15 @@ KINDS = ("owner", "client", "suspended", "unverified", "second_factor", "unknown
 # Run before Wellio in the server that must be caught.
 PLANTED = """
 import runpy
-from wellio.accounts import password_changes, passwords
-verify, queue = passwords.Passwords.verify, password_changes.queue_mail
+from wellio.accounts import passwords
+from wellio.handlers import password_changes
+verify, reset = passwords.Passwords.verify, password_changes.request_reset
 async def early_verify(self, stored, password):
     return False if stored is None else await verify(self, stored, password)
-async def early_queue(connection, kind, recipient, **options):
-    if not recipient.startswith("unknown"):
-        await queue(connection, kind, recipient, **options)
-passwords.Passwords.verify, password_changes.queue_mail = early_verify, early_queue
+async def early_reset(outbox, limits, request, **options):
+    if not request.email.startswith("unknown"):
+        await reset(outbox, limits, request, **options)
+passwords.Passwords.verify, password_changes.request_reset = early_verify, early_reset
 runpy.run_module("wellio", run_name="__main__")
 """
 

@@ -13,7 +13,7 @@ from tests.conftest import REDIS_URL
 from tests.realtime.faults import own_redis
 from tests.waiting import eventually
 from wellio.errors import TooMany
-from wellio.limits import MAX_KEYS, Bucket, Limit, Limits, _OwnBuckets
+from wellio.limits import MAX_KEYS, USER, Bucket, Limit, Limits, _OwnBuckets
 from wellio.shared_buckets import Group, Move, SharedBuckets
 
 FIVE = Limit("five", 5, 1800)
@@ -187,6 +187,7 @@ def test_addresses_count_by_customer(one: str, other: str, same: bool) -> None:
 async def test_scale_multiplies(redis: Redis, namespace: str) -> None:
     assert await allowed(limits_of(redis, namespace, scale=4), FIVE.of("ada"), 50) == 20
     assert await allowed(limits_of(redis, namespace, scale=0.01), FIVE.of("bob"), 50) == 1
+    assert await allowed(limits_of(redis, namespace, scale=1_000_000), USER.of("eve"), 50) == 50
 
 
 async def test_addresses_of_this_machine_count_as_several_where_that_is_asked_for(redis: Redis, namespace: str) -> None:

@@ -212,7 +212,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
 
 class Sparingly(logging.Filter):
-    """Lets a few records a minute through, without their stack traces: whoever sends rubbish fills no disk."""
+    """Lets a few records a minute through, without their stack traces: whoever sends rubbish fills no disk.
+
+    Nor do they repeat it: of "Invalid session …" the session is a secret of its client, and could be anything.
+    """
 
     PER_MINUTE = 10
 
@@ -226,4 +229,5 @@ class Sparingly(logging.Filter):
             self._minute, self._count = minute, 0
         self._count += 1
         record.exc_info = None
+        record.msg, record.args = " ".join(filter(str.isalpha, record.getMessage().split()[:2])), ()
         return self._count <= self.PER_MINUTE
