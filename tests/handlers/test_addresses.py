@@ -82,6 +82,17 @@ async def test_link_to_an_address_that_is_no_longer_wanted_changes_nothing(api: 
     assert (await me(api, house.coach))["pending_email"] is None
 
 
+async def test_new_password_ends_a_change_of_address_that_waits(api: Api, house: House) -> None:
+    """Or a thief who entered theirs takes the account after its owner has locked them out."""
+    old = await email_of(api, house.coach)
+    await api.patch(f"{BASE}/me", house.coach, json={"email": NEW_ADDRESS})
+    token = await mint_link(api, house.coach, NEW_ADDRESS)
+    assert (await confirm(api, await mint(api, house.coach))).status == 200
+    assert (await verify(api, token)).code == "LINK_INVALID"
+    stored = await api.db.fetchrow("select email, pending_email from users where id = $1", house.coach.user_id)
+    assert tuple(stored or ()) == (old, None)
+
+
 async def test_address_of_another_account_is_told_to_who_owns_it_alone(api: Api, house: House) -> None:
     taken = await email_of(api, house.client)
     changed = await api.patch(f"{BASE}/me", house.coach, json={"email": taken})

@@ -58,13 +58,18 @@ async def resend_verification(outbox: Outbox, actor: Actor) -> None:
 async def begin_change(connection: Connection, user: User, email: str) -> None:
     """Sends the link to the new address and tells the old one. The address that is theirs ends a change that waits."""
     if same_address(email, user.email):
-        await connection.execute(SET_PENDING, user.practice_id, user.id, None)
-        await end_tokens(connection, Purpose.VERIFY_EMAIL, practice_id=user.practice_id, user_id=user.id)
+        await end_change(connection, user)
         return
     await connection.execute(SET_PENDING, user.practice_id, user.id, email)
     ids: dict[str, Any] = {"practice_id": user.practice_id, "user_id": user.id}
     await queue_mail(connection, MailKind.VERIFY_EMAIL, email, **ids)
     await queue_mail(connection, MailKind.EMAIL_CHANGING, user.email, **ids)
+
+
+async def end_change(connection: Connection, user: User) -> None:
+    """The address stays; a link to a new one serves no more."""
+    await connection.execute(SET_PENDING, user.practice_id, user.id, None)
+    await end_tokens(connection, Purpose.VERIFY_EMAIL, practice_id=user.practice_id, user_id=user.id)
 
 
 async def queue_verification(connection: Connection, user: User) -> None:

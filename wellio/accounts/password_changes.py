@@ -3,7 +3,7 @@
 from typing import Any
 
 from wellio.accounts.actors import Actor
-from wellio.accounts.addresses import link_invalid, lock_user, same_address
+from wellio.accounts.addresses import end_change, link_invalid, lock_user, same_address
 from wellio.accounts.auth_sessions import end_sessions
 from wellio.accounts.one_time_tokens import Purpose, end_tokens, find_token, use_token
 from wellio.accounts.passwords import Passwords, check_new_password
@@ -107,8 +107,11 @@ async def _locked(connection: Connection, user: User) -> Credentials | None:
 
 
 async def _set_password(tx: Transaction, user: User, password_hash: str) -> None:
-    """What was begun with the old password, a link or a log-in that waits for its second factor, ends with it."""
+    """What was begun with the old password ends with it: a link, a log-in that waits for its second factor, and a
+    change of address, by which whoever knew it would come back in."""
     ids: dict[str, Any] = {"practice_id": user.practice_id, "user_id": user.id}
     await update_password_hash(tx.connection, user, password_hash)
     await end_tokens(tx.connection, Purpose.PASSWORD_RESET, Purpose.SECOND_FACTOR, **ids)
+    if user.pending_email is not None:
+        await end_change(tx.connection, user)
     await queue_mail(tx.connection, MailKind.PASSWORD_CHANGED, user.email, **ids)
