@@ -73,7 +73,7 @@ def canaries_for(route: Route, base: dict[str, Any]) -> list[Any]:
         base | {name: text for name, text in free.items() if name in names},
         base | {name: f"{CANARY}@example.org" if "email" in name else f"{CANARY} {name}" for name in names},
         base | dict.fromkeys(names, NUMBER),
-        base | {CANARY: CANARY},
+        base | {"unknown": CANARY},
         [CANARY],
     ]
 
@@ -94,7 +94,7 @@ async def drive(api: Api, scene: Scene) -> list[Answer]:
             if route.name in ("post_password", "post_logout", "post_logout_all") and actor:
                 actor = scene.house.other_coach  # ends sessions: not the one that goes on
             answers.append(await api.call(route.method, path, actor, json=body, headers=headers))
-        answers.append(await api.call(route.method, f"{path}?q={CANARY}&{CANARY}={CANARY}", actor, headers=headers))
+        answers.append(await api.call(route.method, f"{path}?q={CANARY}&unknown={CANARY}", actor, headers=headers))
         answers.append(
             await api.call(
                 route.method, path, headers=headers | {"Authorization": f"Bearer {CANARY}.{CANARY}.{CANARY}"}

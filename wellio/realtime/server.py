@@ -160,6 +160,8 @@ class Realtime:
         if self._draining and "sid" not in request.query:
             raise Unavailable("This process is going away; connect again.", code="DRAINING", retry_after_s=1)
         response = await self._handled_in_time(request)
+        if response.status == 400:  # engineio's own words repeat what the caller sent
+            raise Malformed("This is no request of a Socket.IO client that is connected here.", code="SOCKET_REFUSED")
         if not response.prepared:
             response.headers["Vary"] = "Origin"
         return response
