@@ -2,6 +2,12 @@
 
 CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public;
 
+CREATE FUNCTION public.busy_range(starts_at timestamp with time zone, ends_at timestamp with time zone, before_minutes integer, after_minutes integer) RETURNS tstzrange
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select tstzrange(starts_at - make_interval(mins => before_minutes), ends_at + make_interval(mins => after_minutes))
+$$;
+
 CREATE FUNCTION public.count_sealed(table_name text, column_name text) RETURNS TABLE(key_id text, how_many bigint)
     LANGUAGE plpgsql STABLE
     AS $_$
@@ -171,6 +177,12 @@ CREATE TABLE public.sessions (
     version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    session_type_id uuid,
+    buffer_before_minutes integer DEFAULT 0 NOT NULL,
+    buffer_after_minutes integer DEFAULT 0 NOT NULL,
+    override_reason text,
+    busy tstzrange GENERATED ALWAYS AS (public.busy_range(starts_at, ends_at, buffer_before_minutes, buffer_after_minutes)) STORED,
+    CONSTRAINT sessions_buffers CHECK ((((buffer_before_minutes >= 0) AND (buffer_before_minutes <= 1440)) AND ((buffer_after_minutes >= 0) AND (buffer_after_minutes <= 1440)))),
     CONSTRAINT sessions_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT sessions_ends_after_start CHECK ((ends_at > starts_at)),
     CONSTRAINT sessions_kind CHECK ((kind = ANY (ARRAY['one_to_one'::text, 'group'::text]))),
@@ -254,6 +266,44 @@ CREATE TABLE public.auth_sessions (
     revoked_at timestamp with time zone,
     revoked_reason text,
     authenticated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.availability (
+    practice_id uuid NOT NULL,
+    coach_id uuid NOT NULL,
+    timezone text NOT NULL,
+    weekly jsonb DEFAULT '{}'::jsonb NOT NULL,
+    increment_minutes integer DEFAULT 30 NOT NULL,
+    min_notice_minutes integer DEFAULT 0 NOT NULL,
+    min_notice_days integer DEFAULT 0 NOT NULL,
+    max_days_ahead integer DEFAULT 60 NOT NULL,
+    buffer_before_minutes integer DEFAULT 0 NOT NULL,
+    buffer_after_minutes integer DEFAULT 0 NOT NULL,
+    max_per_day integer,
+    max_per_week integer,
+    max_per_month integer,
+    max_per_year integer,
+    version integer DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT availability_buffer_after CHECK (((buffer_after_minutes >= 0) AND (buffer_after_minutes <= 1440))),
+    CONSTRAINT availability_buffer_before CHECK (((buffer_before_minutes >= 0) AND (buffer_before_minutes <= 1440))),
+    CONSTRAINT availability_increment CHECK (((increment_minutes >= 5) AND (increment_minutes <= 720))),
+    CONSTRAINT availability_max_days_ahead CHECK (((max_days_ahead >= 1) AND (max_days_ahead <= 730))),
+    CONSTRAINT availability_min_notice CHECK ((min_notice_minutes >= 0)),
+    CONSTRAINT availability_min_notice_days CHECK ((min_notice_days >= 0)),
+    CONSTRAINT availability_notice_within_window CHECK (((min_notice_days <= max_days_ahead) AND (min_notice_minutes <= (max_days_ahead * 1440)))),
+    CONSTRAINT availability_per_day CHECK ((max_per_day >= 0)),
+    CONSTRAINT availability_per_month CHECK ((max_per_month >= 0)),
+    CONSTRAINT availability_per_week CHECK ((max_per_week >= 0)),
+    CONSTRAINT availability_per_year CHECK ((max_per_year >= 0))
+);
+
+CREATE TABLE public.availability_overrides (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    coach_id uuid NOT NULL,
+    day date NOT NULL,
+    hours jsonb DEFAULT '[]'::jsonb NOT NULL
 );
 
 CREATE TABLE public.consumer_failures (
@@ -511,6 +561,40 @@ CREATE TABLE public.schema_migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.session_types (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    coach_id uuid,
+    name text NOT NULL,
+    duration_minutes integer NOT NULL,
+    price_minor bigint DEFAULT 0 NOT NULL,
+    currency text NOT NULL,
+    location text DEFAULT ''::text NOT NULL,
+    meeting_url text DEFAULT ''::text NOT NULL,
+    buffer_before_minutes integer,
+    buffer_after_minutes integer,
+    bookable boolean DEFAULT true NOT NULL,
+    archived_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT session_types_buffer_after CHECK (((buffer_after_minutes >= 0) AND (buffer_after_minutes <= 1440))),
+    CONSTRAINT session_types_buffer_before CHECK (((buffer_before_minutes >= 0) AND (buffer_before_minutes <= 1440))),
+    CONSTRAINT session_types_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT session_types_duration CHECK (((duration_minutes >= 5) AND (duration_minutes <= 1440))),
+    CONSTRAINT session_types_price CHECK ((price_minor >= 0))
+);
+
+CREATE TABLE public.time_off (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    coach_id uuid NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    note text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT time_off_ends_after_start CHECK ((ends_at > starts_at))
+);
+
 CREATE TABLE public.users (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -557,6 +641,15 @@ ALTER TABLE ONLY public.audit_log
 
 ALTER TABLE ONLY public.auth_sessions
     ADD CONSTRAINT auth_sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.availability_overrides
+    ADD CONSTRAINT availability_overrides_day_key UNIQUE (practice_id, coach_id, day);
+
+ALTER TABLE ONLY public.availability_overrides
+    ADD CONSTRAINT availability_overrides_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.availability
+    ADD CONSTRAINT availability_pkey PRIMARY KEY (practice_id, coach_id);
 
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_external_ref_key UNIQUE (practice_id, external_ref);
@@ -666,17 +759,26 @@ ALTER TABLE ONLY public.replays
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY public.session_types
+    ADD CONSTRAINT session_types_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.session_types
+    ADD CONSTRAINT session_types_practice_id_id_key UNIQUE (practice_id, id);
+
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_client_overlap EXCLUDE USING gist (client_id WITH =, tstzrange(starts_at, ends_at) WITH &&) WHERE (((client_id IS NOT NULL) AND (status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text]))));
 
 ALTER TABLE ONLY public.sessions
-    ADD CONSTRAINT sessions_coach_overlap EXCLUDE USING gist (coach_id WITH =, tstzrange(starts_at, ends_at) WITH &&) WHERE ((status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text])));
+    ADD CONSTRAINT sessions_coach_overlap EXCLUDE USING gist (coach_id WITH =, busy WITH &&) WHERE ((status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text])));
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.time_off
+    ADD CONSTRAINT time_off_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
@@ -734,11 +836,15 @@ CREATE INDEX predictions_risk_idx ON public.predictions USING btree (practice_id
 
 CREATE INDEX refresh_tokens_session_idx ON public.refresh_tokens USING btree (session_id);
 
+CREATE INDEX session_types_practice_idx ON public.session_types USING btree (practice_id, created_at, id);
+
 CREATE INDEX sessions_client_idx ON public.sessions USING btree (practice_id, client_id, starts_at);
 
 CREATE INDEX sessions_coach_idx ON public.sessions USING btree (practice_id, coach_id, starts_at);
 
 CREATE INDEX sessions_starts_idx ON public.sessions USING btree (practice_id, starts_at, id);
+
+CREATE INDEX time_off_coach_idx ON public.time_off USING btree (practice_id, coach_id, ends_at);
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 
@@ -753,6 +859,12 @@ ALTER TABLE ONLY public.api_keys
 
 ALTER TABLE ONLY public.auth_sessions
     ADD CONSTRAINT auth_sessions_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.availability
+    ADD CONSTRAINT availability_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.availability_overrides
+    ADD CONSTRAINT availability_overrides_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
@@ -835,6 +947,12 @@ ALTER TABLE ONLY public.refresh_tokens
 ALTER TABLE ONLY public.replays
     ADD CONSTRAINT replays_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 
+ALTER TABLE ONLY public.session_types
+    ADD CONSTRAINT session_types_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.session_types
+    ADD CONSTRAINT session_types_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
 
@@ -843,6 +961,12 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
+
+ALTER TABLE ONLY public.time_off
+    ADD CONSTRAINT time_off_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);

@@ -24,6 +24,7 @@ _MEANINGS: dict[str, Callable[[], WellioError]] = {
     "sessions_coach_fkey": _field("coach_id", "No such coach in this practice."),
     "sessions_client_fkey": _field("client_id", "No such client in this practice."),
     "sessions_ends_after_start": _field("ends_at", "Must be later than starts_at."),
+    "availability_notice_within_window": _field("max_days_ahead", "The notice must fit within max_days_ahead."),
     "payments_client_fkey": _field("client_id", "No such client in this practice."),
     "messages_reply_fkey": _field("reply_to", "No such message in this conversation."),
 }

@@ -24,6 +24,8 @@ class EventType(StrEnum):
     SESSION_MISSED = "SessionMissed"
     SESSION_CANCELLED = "SessionCancelled"  # payload adds status: who cancelled, and how late
     SESSION_UPDATED = "SessionUpdated"
+    AVAILABILITY_CHANGED = "AvailabilityChanged"  # subject: the coach; payload: changed (names of fields)
+    SESSION_TYPE_CHANGED = "SessionTypeChanged"
     CONVERSATION_STARTED = "ConversationStarted"
     MESSAGE_SENT = "MessageSent"  # payload: by (owner, coach, client), seq; subject: the conversation
     PAYMENT_RECORDED = "PaymentRecorded"  # payload: amount_minor, currency

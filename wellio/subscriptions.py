@@ -63,6 +63,8 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.SESSION_MISSED: Follows(learns=True, pushes=True),
     EventType.SESSION_CANCELLED: Follows(learns=True, notifies=True, pushes=True),
     EventType.SESSION_UPDATED: Follows(pushes=True),
+    EventType.AVAILABILITY_CHANGED: Follows(),
+    EventType.SESSION_TYPE_CHANGED: Follows(),
     EventType.CONVERSATION_STARTED: Follows(),
     EventType.MESSAGE_SENT: Follows(learns=True),
     EventType.PAYMENT_RECORDED: Follows(learns=True),

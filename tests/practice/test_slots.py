@@ -1,5 +1,6 @@
 """The slot engine, against the wall clock read minute by minute (scheduling: storage and time, booking 12-17)."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -45,7 +46,7 @@ def at(text: str) -> datetime:
 
 
 def opening(
-    zone: ZoneInfo = NEW_YORK, weekly: dict[int, tuple[WallInterval, ...]] | None = None, **kw: object
+    zone: ZoneInfo = NEW_YORK, weekly: Mapping[int, Sequence[WallInterval]] | None = None, **kw: object
 ) -> Opening:
     given = {"max_days_ahead": 10_000, **kw}
     return Opening(zone=zone, weekly=ALWAYS if weekly is None else weekly, **given)  # type: ignore[arg-type]

@@ -1,14 +1,12 @@
 """/api/v1/sessions"""
 
-from wellio.accounts.actors import STAFF
 from wellio.handlers.routes import Call, NoInput, Route
 from wellio.pages import Page
+from wellio.practice.bookings import NewSession, book_session
 from wellio.practice.sessions import (
-    NewSession,
     Session,
     SessionChanges,
     SessionQuery,
-    book_session,
     change_session,
     get_session,
     list_sessions,
@@ -21,7 +19,7 @@ async def list_sessions_page(call: Call[NoInput, SessionQuery]) -> Page[Session]
 
 
 async def post_session(call: Call[NewSession, NoInput]) -> Session:
-    """Book a session. 409 SLOT_TAKEN when coach or client is taken at that time."""
+    """Book a session. 409 SLOT_TAKEN when coach or client is taken at that time. Clients book what is offered."""
     return await book_session(call.services.outbox, call.actor, call.body, once=call.once)
 
 
@@ -45,7 +43,7 @@ ROUTES = (
         query=SessionQuery, answer=Page[Session], reads=True,
     ),
     Route(
-        method="POST", path=BASE, handler=post_session, tag="sessions", roles=STAFF,
+        method="POST", path=BASE, handler=post_session, tag="sessions",
         body=NewSession, answer=Session, status=201, creates=True, errors=(409,),
     ),
     Route(method="GET", path=ONE, handler=get_session_by_id, tag="sessions", answer=Session, reads=True),

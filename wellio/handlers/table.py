@@ -5,6 +5,7 @@ from wellio.handlers import (
     api_keys,
     audit,
     auth,
+    availability,
     clients,
     conversations,
     devices,
@@ -16,6 +17,7 @@ from wellio.handlers import (
     password_changes,
     payments,
     predictions,
+    session_types,
     sessions,
 )
 from wellio.handlers.routes import Route
@@ -31,6 +33,8 @@ ROUTES: tuple[Route, ...] = (
     *members.ROUTES,
     *clients.ROUTES,
     *sessions.ROUTES,
+    *session_types.ROUTES,
+    *availability.ROUTES,
     *payments.ROUTES,
     *predictions.ROUTES,
     *home.ROUTES,

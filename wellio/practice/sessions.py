@@ -9,20 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from wellio.accounts.actors import EVERYONE, STAFF, Actor, Role
-from wellio.accounts.practices import get_practice
-from wellio.accounts.users import is_coach
+from wellio.accounts.actors import EVERYONE, Actor, Role
 from wellio.db import Connection, Database, Row
 from wellio.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
 from wellio.events import Event, EventType
-from wellio.idempotency import Once
-from wellio.ids import uuid7
 from wellio.outbox import Outbox
 from wellio.pages import Page, PageQuery, page_of
-from wellio.practice.clients import get_client, touch_clients
-from wellio.values import Currency, Input, Line, Minor, Moment, Url, Zone
+from wellio.practice.bookable import Place, check_place
+from wellio.practice.clients import touch_clients
+from wellio.practice.session_types import find_session_type
+from wellio.values import Input, Line, Minor, Moment, Url, Zone
 
 Kind = Literal["one_to_one", "group"]
 Status = Literal[
@@ -74,16 +72,16 @@ where s.id = $4
 
 LOCK_SESSION = "select id from sessions where practice_id = $1 and id = $2 for update"
 
-INSERT_SESSION = """
-insert into sessions (id, practice_id, coach_id, client_id, title, starts_at, ends_at, timezone, location,
-                      meeting_url, price_minor, currency)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
-
 UPDATE_SESSION = """
 update sessions
 set title = $3, status = $4, starts_at = $5, ends_at = $6, timezone = $7, location = $8, meeting_url = $9,
     price_minor = $10, cancel_reason = $11, version = version + 1, updated_at = now()
+where practice_id = $1 and id = $2
+"""
+
+SET_BUFFERS = """
+update sessions
+set buffer_before_minutes = $3, buffer_after_minutes = $4, override_reason = coalesce($5, override_reason)
 where practice_id = $1 and id = $2
 """
 
@@ -97,20 +95,7 @@ select id from users where practice_id = $1 and role = 'owner' and status = 'act
 """
 
 
-class NewSession(Input):
-    """`ends_at` or `duration_minutes`; the coach is the actor unless an owner names another."""
-
-    client_id: UUID
-    coach_id: UUID | None = None
-    starts_at: Moment
-    ends_at: Moment | None = None
-    duration_minutes: Annotated[int, Field(ge=5, le=1440)] | None = None
-    title: Line = ""
-    timezone: Zone | None = None
-    location: Line = ""
-    meeting_url: Url = ""
-    price_minor: Minor = 0
-    currency: Currency | None = None
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
 class SessionChanges(Input):
@@ -126,6 +111,7 @@ class SessionChanges(Input):
     location: Line | None = None
     meeting_url: Url | None = None
     price_minor: Minor | None = None
+    override_reason: Reason | None = None
 
 
 class SessionQuery(PageQuery):
@@ -162,6 +148,7 @@ class Session:
     price_minor: int
     currency: str
     series_id: UUID | None
+    session_type_id: UUID | None
     cancel_reason: str | None
     version: int
     created_at: datetime
@@ -184,34 +171,6 @@ async def get_session(db: Database | Connection, actor: Actor, session_id: UUID)
     return _session(row)
 
 
-async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: Once | None = None) -> Session:
-    """Raises Invalid for a client or coach out of the actor's reach, Conflict SLOT_TAKEN."""
-    actor.must_be(STAFF)
-    ends_at = _end(new.starts_at, new.ends_at, new.duration_minutes)
-    session_id = uuid7()
-    async with outbox.transaction(once) as tx:
-        coach_id = await _coach_for(tx.connection, actor, new.coach_id)
-        zone, currency = await _client_defaults(tx.connection, actor, new.client_id)
-        await tx.connection.execute(
-            INSERT_SESSION,
-            session_id,
-            actor.practice_id,
-            coach_id,
-            new.client_id,
-            new.title,
-            new.starts_at,
-            ends_at,
-            new.timezone or zone,
-            new.location,
-            new.meeting_url,
-            new.price_minor,
-            new.currency or currency,
-        )
-        session = await get_session(tx.connection, actor, session_id)
-        tx.record(_event(EventType.SESSION_BOOKED, actor, session))
-        return await tx.answer(session)
-
-
 async def change_session(
     outbox: Outbox, actor: Actor, session_id: UUID, changes: SessionChanges, *, if_version: int | None = None
 ) -> Session:
@@ -226,9 +185,11 @@ async def change_session(
         after = _after(actor, before, values)
         if after == before:
             return before
+        if (after.starts_at, after.ends_at) != (before.starts_at, before.ends_at):
+            await _check_new_place(tx.connection, actor, after, changes.override_reason)
         await _update(tx.connection, actor.practice_id, after)
         session = await get_session(tx.connection, actor, session_id)
-        tx.record(_event(_what_happened(before, session), actor, session))
+        tx.record(session_event(_what_happened(before, session), actor, session))
         if session.status == "completed" and session.client_id:
             await touch_clients(tx.connection, actor.practice_id, {session.client_id: session.ends_at})
         return session
@@ -239,36 +200,25 @@ async def list_session_audience(db: Database, practice_id: UUID, session_id: UUI
     return [row["user_id"] for row in await db.fetch(LIST_SESSION_AUDIENCE, practice_id, session_id)]
 
 
-def _end(starts_at: datetime, ends_at: datetime | None, minutes: int | None) -> datetime:
-    if (ends_at is None) == (minutes is None):
-        raise Invalid.field("ends_at", "Give either ends_at or duration_minutes.")
-    end = ends_at or starts_at + timedelta(minutes=minutes or 0)
-    _check_length(starts_at, end)
-    return end
+async def _check_new_place(connection: Connection, actor: Actor, after: Session, reason: str | None) -> None:
+    """A session that moves is checked like a new one, and does not stand in its own way."""
+    place = Place(
+        coach_id=after.coach_id,
+        client_id=after.client_id,
+        starts_at=after.starts_at,
+        ends_at=after.ends_at,
+        session_id=after.id,
+    )
+    session_type = await find_session_type(connection, actor, after.session_type_id) if after.session_type_id else None
+    buffers = await check_place(connection, actor, place, session_type, override_reason=reason)
+    await connection.execute(SET_BUFFERS, actor.practice_id, after.id, buffers.before, buffers.after, reason)
 
 
-def _check_length(starts_at: datetime, ends_at: datetime) -> None:
+def check_length(starts_at: datetime, ends_at: datetime) -> None:
     if ends_at <= starts_at:
         raise Invalid.field("ends_at", "Must be later than starts_at.")
     if ends_at - starts_at > MAX_LENGTH:
         raise Invalid.field("ends_at", "A session lasts at most 24 hours.")
-
-
-async def _coach_for(connection: Connection, actor: Actor, coach_id: UUID | None) -> UUID:
-    if coach_id is None or coach_id == actor.user_id:
-        return actor.user_id
-    if actor.role is not Role.OWNER or not await is_coach(connection, actor.practice_id, coach_id):
-        raise Invalid.field("coach_id", "No such coach in this practice.")
-    return coach_id
-
-
-async def _client_defaults(connection: Connection, actor: Actor, client_id: UUID) -> tuple[str, str]:
-    """The zone and currency of a session with that client, who must be one the actor sees."""
-    try:
-        client = await get_client(connection, actor, client_id)
-    except NotFound:
-        raise Invalid.field("client_id", "No such client.") from None
-    return client.timezone, (await get_practice(connection, actor.practice_id)).currency
 
 
 def _changed_values(actor: Actor, changes: SessionChanges) -> dict[str, Any]:
@@ -276,6 +226,9 @@ def _changed_values(actor: Actor, changes: SessionChanges) -> dict[str, Any]:
     for name, value in values.items():
         if value is None:
             raise Invalid.field(name, "Must not be null.")
+    moves = {"starts_at", "ends_at", "duration_minutes"} & set(values)
+    if values.pop("override_reason", None) is not None and not moves:
+        raise Invalid.field("override_reason", "Goes with a new time only.")
     if actor.role is Role.CLIENT and (values.get("status") != "cancelled" or set(values) - {"status", "cancel_reason"}):
         raise Forbidden("A client may only cancel a session.")
     if "cancel_reason" in values and values.get("status") != "cancelled":
@@ -306,7 +259,7 @@ def _times(before: Session, values: dict[str, Any]) -> dict[str, datetime]:
     if "duration_minutes" in values:
         length = timedelta(minutes=values["duration_minutes"])
     ends_at = values.get("ends_at", starts_at + length)
-    _check_length(starts_at, ends_at)
+    check_length(starts_at, ends_at)
     return {"starts_at": starts_at, "ends_at": ends_at}
 
 
@@ -346,7 +299,7 @@ async def _update(connection: Connection, practice_id: UUID, session: Session) -
     )
 
 
-def _event(kind: EventType, actor: Actor, session: Session) -> Event:
+def session_event(kind: EventType, actor: Actor, session: Session) -> Event:
     return Event(
         type=kind,
         practice_id=actor.practice_id,
@@ -382,6 +335,7 @@ def _session(row: Row) -> Session:
         price_minor=row["price_minor"],
         currency=row["currency"],
         series_id=row["series_id"],
+        session_type_id=row["session_type_id"],
         cancel_reason=row["cancel_reason"],
         version=row["version"],
         created_at=row["created_at"],

@@ -18,6 +18,7 @@ from wellio.practice.wall_clock import local_date, offset_segments
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
+MOMENT = timedelta(microseconds=1)
 
 # Minutes of a date's wall clock, half-open: (540, 720) is 09:00-12:00, and 1440 is the end of the day.
 WallInterval = tuple[int, int]
@@ -83,22 +84,18 @@ def list_slots(
     opening: Opening, wanted: Wanted, taken: Taken, *, now: datetime, first: datetime, last: datetime
 ) -> list[datetime]:
     """Starts in [first, last), rising, in UTC."""
-    allowed = _Allowed(opening, taken, now)
-    open_intervals = _Disjoint(_open_intervals(opening, first - DAY, last + wanted.duration + DAY))
-    busy, attending = _Disjoint(taken.busy), _Disjoint(taken.attending)
-    return [
-        start
-        for start in _grid(opening, first, last)
-        if open_intervals.holds(start, start + wanted.duration)
-        and allowed.start(start)
-        and not busy.touches(*wanted.busy_from(start))
-        and not attending.touches(start, start + wanted.duration)
-    ]
+    free = _Free(opening, wanted, taken, now=now, first=first, last=last)
+    return [start for start in _grid(opening, first, last) if free.at(start)]
 
 
 def is_slot(opening: Opening, wanted: Wanted, taken: Taken, *, now: datetime, start: datetime) -> bool:
     """Whether listing would offer exactly that start."""
-    return list_slots(opening, wanted, taken, now=now, first=start, last=start + timedelta(microseconds=1)) != []
+    return list_slots(opening, wanted, taken, now=now, first=start, last=start + MOMENT) != []
+
+
+def is_free(opening: Opening, wanted: Wanted, taken: Taken, *, now: datetime, start: datetime) -> bool:
+    """The same for who need not keep to the increments."""
+    return _Free(opening, wanted, taken, now=now, first=start, last=start + MOMENT).at(start)
 
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
@@ -172,6 +169,27 @@ def _dates(zone: ZoneInfo, first: datetime, last: datetime) -> Iterator[date]:
         day += DAY
 
 
+class _Free:
+    """Whether a start in [first, last) is open, allowed and not taken."""
+
+    def __init__(
+        self, opening: Opening, wanted: Wanted, taken: Taken, *, now: datetime, first: datetime, last: datetime
+    ) -> None:
+        self._wanted = wanted
+        self._open = _Disjoint(_open_intervals(opening, first - DAY, last + wanted.duration + DAY))
+        self._busy, self._attending = _Disjoint(taken.busy), _Disjoint(taken.attending)
+        self._allowed = _Allowed(opening, taken, now)
+
+    def at(self, start: datetime) -> bool:
+        end = start + self._wanted.duration
+        return (
+            self._open.holds(start, end)
+            and self._allowed.at(start)
+            and not self._busy.touches(*self._wanted.busy_from(start))
+            and not self._attending.touches(start, end)
+        )
+
+
 class _Allowed:
     """Notice, window and limits, each compared where it is meant: instants by instants, dates by local dates."""
 
@@ -188,7 +206,7 @@ class _Allowed:
                 if limit is not None:
                     self._counts[period] = self._counts.get(period, 0) + 1
 
-    def start(self, start: datetime) -> bool:
+    def at(self, start: datetime) -> bool:
         day = local_date(self._zone, start)
         return (
             start >= self._earliest

@@ -1,0 +1,291 @@
+"""What can be booked: which starts of a coach are offered, and whether one of them can be taken.
+
+The same engine (slots.py) lists and checks. A client takes what is offered and nothing else; staff need not keep to
+the increments, and book outside of the availability when they say why. That two sessions overlap, the database refuses.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from pydantic import Field
+
+from wellio.accounts.actors import Actor, Role
+from wellio.accounts.users import is_coach
+from wellio.db import Connection, Database, Row
+from wellio.errors import Conflict, Invalid, NotFound
+from wellio.practice.availability import LOCK_AVAILABILITY, Availability, find_availability, opening_of
+from wellio.practice.clients import get_client
+from wellio.practice.session_types import SessionType, find_session_type
+from wellio.practice.slots import Interval, Limits, Taken, Wanted, is_free, is_slot, list_slots
+from wellio.values import Input, Moment, Zone
+
+MAX_RANGE = timedelta(days=62)
+DEFAULT_MINUTES = 60
+DAY = timedelta(days=1)
+# Buffers are at most a day, sessions too.
+WIDEN = 2 * DAY
+
+LIST_BUSY = """
+select lower(busy) as starts_at, upper(busy) as ends_at
+from sessions
+where practice_id = $1 and coach_id = $2 and status in ('held', 'scheduled', 'in_progress')
+  and busy && tstzrange($3, $4) and id is distinct from $5
+"""
+
+LIST_ATTENDING = """
+select starts_at, ends_at
+from sessions
+where practice_id = $1 and client_id = $2 and status in ('held', 'scheduled', 'in_progress')
+  and starts_at < $4 and ends_at > $3 and id is distinct from $5
+"""
+
+# What counts towards a coach's limits: all but the cancelled.
+LIST_COUNTED = """
+select starts_at
+from sessions
+where practice_id = $1 and coach_id = $2
+  and status in ('held', 'scheduled', 'in_progress', 'completed', 'no_show')
+  and starts_at >= $3 and starts_at < $4 and id is distinct from $5
+"""
+
+GET_OWN_CLIENT = "select id, coach_id, timezone from clients where practice_id = $1 and user_id = $2"
+
+# An override shortens the neighbours' buffers to what is left of them; the sessions themselves stay apart.
+SHORTEN_BUFFERS = """
+update sessions
+set buffer_before_minutes =
+        case when starts_at >= $4
+             then least(buffer_before_minutes, floor(extract(epoch from starts_at - $4) / 60)::integer)
+             else buffer_before_minutes end,
+    buffer_after_minutes =
+        case when ends_at <= $3
+             then least(buffer_after_minutes, floor(extract(epoch from $3 - ends_at) / 60)::integer)
+             else buffer_after_minutes end
+where practice_id = $1 and coach_id = $2 and status in ('held', 'scheduled', 'in_progress')
+  and busy && tstzrange($3, $4) and id is distinct from $5
+"""
+
+
+class SlotQuery(Input):
+    """Starts in [from, to), at most 62 days. `timezone`: in which the local times are told; the coach's, if none.
+
+    `client_id` leaves out the times at which that client has another session; a client's own are left out anyway.
+    """
+
+    from_: Moment = Field(alias="from")
+    to: Moment
+    coach_id: UUID | None = None
+    client_id: UUID | None = None
+    session_type_id: UUID | None = None
+    duration_minutes: Annotated[int, Field(ge=5, le=1440)] | None = None
+    timezone: Zone | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """`local` is the start as clocks show it in the zone asked for, with its offset."""
+
+    starts_at: datetime
+    ends_at: datetime
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotList:
+    coach_id: UUID
+    timezone: str
+    duration_minutes: int
+    slots: Sequence[Slot]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnClient:
+    """The client that a user is."""
+
+    id: UUID
+    coach_id: UUID
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a session is to go: whose, for whom, and from when to when. `session_id`: the one that moves there."""
+
+    coach_id: UUID
+    client_id: UUID | None
+    starts_at: datetime
+    ends_at: datetime
+    session_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """Kept free around a session, in minutes."""
+
+    before: int
+    after: int
+
+
+NO_BUFFERS = Buffers(0, 0)
+
+
+async def list_bookable(db: Database, actor: Actor, query: SlotQuery) -> SlotList:
+    """What is offered at this moment. Raises Invalid for a coach, client or type out of the actor's reach."""
+    first, last = query.from_, query.to
+    if not timedelta(0) < last - first <= MAX_RANGE:
+        raise Invalid.field("to", f"Must be later than from, by at most {MAX_RANGE.days} days.")
+    now = datetime.now(UTC)
+    async with db.connection() as connection:
+        coach_id, client_id = await _whose(connection, actor, query)
+        session_type = await _type(connection, actor, query.session_type_id, coach_id)
+        availability = await find_availability(connection, actor.practice_id, coach_id, since=min(now, first))
+        place = Place(coach_id=coach_id, client_id=client_id, starts_at=first, ends_at=last)
+        taken = await _taken(connection, actor.practice_id, availability, place)
+    minutes = query.duration_minutes or (session_type.duration_minutes if session_type else DEFAULT_MINUTES)
+    wanted = _wanted(timedelta(minutes=minutes), buffers_of(availability, session_type))
+    starts = list_slots(opening_of(availability), wanted, taken, now=now, first=first, last=last)
+    zone = query.timezone or availability.timezone
+    return SlotList(coach_id, zone, minutes, [_slot(start, wanted, ZoneInfo(zone)) for start in starts])
+
+
+async def check_place(
+    connection: Connection,
+    actor: Actor,
+    place: Place,
+    session_type: SessionType | None,
+    *,
+    override_reason: str | None = None,
+) -> Buffers:
+    """What the session keeps free around itself there. Raises Conflict: SLOT_TAKEN, SLOT_UNAVAILABLE (clients) or
+    OUTSIDE_AVAILABILITY (staff, without a reason to override it)."""
+    now = datetime.now(UTC)
+    availability = await find_availability(
+        connection, actor.practice_id, place.coach_id, since=min(now, place.starts_at)
+    )
+    buffers = buffers_of(availability, session_type)
+    if override_reason is not None:
+        await connection.execute(
+            SHORTEN_BUFFERS, actor.practice_id, place.coach_id, place.starts_at, place.ends_at, place.session_id
+        )
+        return NO_BUFFERS
+    # Staff record what was, and plan freely until they set an availability.
+    if actor.role is not Role.CLIENT and (availability.version == 0 or place.starts_at < now):
+        return buffers
+    if opening_of(availability).limits != Limits():
+        # Whoever books next counts what this one has booked.
+        await connection.execute(LOCK_AVAILABILITY, actor.practice_id, place.coach_id)
+    taken = await _taken(connection, actor.practice_id, availability, place)
+    _check(actor, availability, _wanted(place.ends_at - place.starts_at, buffers), taken, now, place.starts_at)
+    return buffers
+
+
+async def find_own_client(connection: Connection, actor: Actor) -> OwnClient:
+    """Raises Conflict for a client who has no coach yet."""
+    row = await connection.fetchrow(GET_OWN_CLIENT, actor.practice_id, actor.user_id)
+    if row is None or row["coach_id"] is None:
+        raise Conflict("You have no coach yet; your practice will assign one.", code="NO_COACH")
+    return OwnClient(**dict(row))
+
+
+async def find_type_for(connection: Connection, actor: Actor, type_id: UUID, coach_id: UUID) -> SessionType:
+    """Raises Invalid for one that is not of this coach, was archived, or is not for clients to book."""
+    try:
+        session_type = await find_session_type(connection, actor, type_id)
+    except NotFound:
+        session_type = None
+    if session_type is None or session_type.archived_at or session_type.coach_id not in (None, coach_id):
+        raise Invalid.field("session_type_id", "No such session type of this coach.")
+    return session_type
+
+
+def buffers_of(availability: Availability, session_type: SessionType | None) -> Buffers:
+    """The type's where it has some, else the coach's."""
+    before, after = availability.buffer_before_minutes, availability.buffer_after_minutes
+    if session_type is not None and session_type.buffer_before_minutes is not None:
+        before = session_type.buffer_before_minutes
+    if session_type is not None and session_type.buffer_after_minutes is not None:
+        after = session_type.buffer_after_minutes
+    return Buffers(before, after)
+
+
+def _check(
+    actor: Actor, availability: Availability, wanted: Wanted, taken: Taken, now: datetime, start: datetime
+) -> None:
+    opening = opening_of(availability)
+    fits = is_slot if actor.role is Role.CLIENT else is_free
+    if fits(opening, wanted, taken, now=now, start=start):
+        return
+    if fits(opening, wanted, Taken(counted=taken.counted), now=now, start=start):
+        raise Conflict("That time is taken.", code="SLOT_TAKEN")
+    if actor.role is Role.CLIENT:
+        raise Conflict("That time is not offered; choose one of GET /availability/slots.", code="SLOT_UNAVAILABLE")
+    raise Conflict(
+        "That time lies outside of the coach's availability, notice or limits; give override_reason to book it anyway.",
+        code="OUTSIDE_AVAILABILITY",
+    )
+
+
+async def _whose(connection: Connection, actor: Actor, query: SlotQuery) -> tuple[UUID, UUID | None]:
+    if actor.role is Role.CLIENT:
+        client = await find_own_client(connection, actor)
+        if query.coach_id not in (None, client.coach_id):
+            raise Invalid.field("coach_id", "No such coach.")
+        if query.client_id not in (None, client.id):
+            raise Invalid.field("client_id", "No such client.")
+        return client.coach_id, client.id
+    coach_id = query.coach_id or actor.user_id
+    own = coach_id == actor.user_id
+    if not own and (actor.role is not Role.OWNER or not await is_coach(connection, actor.practice_id, coach_id)):
+        raise Invalid.field("coach_id", "No such coach.")
+    if query.client_id is not None:
+        await _check_client(connection, actor, query.client_id)
+    return coach_id, query.client_id
+
+
+async def _check_client(connection: Connection, actor: Actor, client_id: UUID) -> None:
+    try:
+        await get_client(connection, actor, client_id)
+    except NotFound:
+        raise Invalid.field("client_id", "No such client.") from None
+
+
+async def _type(connection: Connection, actor: Actor, type_id: UUID | None, coach_id: UUID) -> SessionType | None:
+    return await find_type_for(connection, actor, type_id, coach_id) if type_id else None
+
+
+async def _taken(connection: Connection, practice_id: UUID, availability: Availability, place: Place) -> Taken:
+    first, last = place.starts_at - WIDEN, place.ends_at + WIDEN
+    busy = await connection.fetch(LIST_BUSY, practice_id, place.coach_id, first, last, place.session_id)
+    attending = (
+        await connection.fetch(LIST_ATTENDING, practice_id, place.client_id, first, last, place.session_id)
+        if place.client_id
+        else []
+    )
+    counted: Sequence[datetime] = ()
+    if opening_of(availability).limits != Limits():
+        # The longest period is the year, in a zone that may be a day ahead or behind.
+        from_year = datetime(first.year, 1, 1, tzinfo=UTC) - DAY
+        to_year = datetime(last.year + 1, 1, 1, tzinfo=UTC) + DAY
+        rows = await connection.fetch(LIST_COUNTED, practice_id, place.coach_id, from_year, to_year, place.session_id)
+        counted = [row["starts_at"] for row in rows]
+    return Taken(busy=[_span(r) for r in busy], attending=[_span(r) for r in attending], counted=counted)
+
+
+def _span(row: Row) -> Interval:
+    return row["starts_at"], row["ends_at"]
+
+
+def _wanted(duration: timedelta, buffers: Buffers) -> Wanted:
+    return Wanted(
+        duration=duration,
+        buffer_before=timedelta(minutes=buffers.before),
+        buffer_after=timedelta(minutes=buffers.after),
+    )
+
+
+def _slot(start: datetime, wanted: Wanted, zone: ZoneInfo) -> Slot:
+    return Slot(start, start + wanted.duration, start.astimezone(zone).isoformat(timespec="minutes"))

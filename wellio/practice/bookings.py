@@ -1,0 +1,182 @@
+"""Booking sessions: by staff for their clients, by clients for themselves.
+
+What is named wins; the session type gives the rest. A client names a type and a start that is offered.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from wellio.accounts.actors import Actor, Role
+from wellio.accounts.practices import get_practice
+from wellio.accounts.users import is_coach
+from wellio.db import Connection
+from wellio.errors import Invalid, NotFound
+from wellio.events import EventType
+from wellio.idempotency import Once
+from wellio.ids import uuid7
+from wellio.outbox import Outbox
+from wellio.practice.bookable import Buffers, Place, check_place, find_own_client, find_type_for
+from wellio.practice.clients import get_client
+from wellio.practice.session_types import SessionType
+from wellio.practice.sessions import Reason, Session, check_length, get_session, session_event
+from wellio.values import Currency, Input, Line, Minor, Moment, Url, Zone
+
+# What a client may say of the session they book.
+BY_CLIENTS = frozenset({"client_id", "coach_id", "session_type_id", "starts_at"})
+
+
+INSERT_SESSION = """
+insert into sessions (id, practice_id, coach_id, client_id, title, starts_at, ends_at, timezone, location,
+                      meeting_url, price_minor, currency, session_type_id, buffer_before_minutes,
+                      buffer_after_minutes, override_reason)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+"""
+
+
+class NewSession(Input):
+    """`ends_at` or `duration_minutes`, or neither with a `session_type_id`, which gives what is not named.
+
+    The coach is the actor unless an owner names another. A client names a type and a start, and nothing else but
+    themself. `override_reason`: why staff book outside of the availability.
+    """
+
+    client_id: UUID | None = None
+    coach_id: UUID | None = None
+    session_type_id: UUID | None = None
+    starts_at: Moment
+    ends_at: Moment | None = None
+    duration_minutes: Annotated[int, Field(ge=5, le=1440)] | None = None
+    title: Line | None = None
+    timezone: Zone | None = None
+    location: Line | None = None
+    meeting_url: Url | None = None
+    price_minor: Minor | None = None
+    currency: Currency | None = None
+    override_reason: Reason | None = None
+
+
+async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: Once | None = None) -> Session:
+    """Raises Invalid for a client, coach or type out of the actor's reach; Conflict SLOT_TAKEN, SLOT_UNAVAILABLE
+    (what is not offered to a client) and OUTSIDE_AVAILABILITY (staff may override it with a reason)."""
+    session_id = uuid7()
+    async with outbox.transaction(once) as tx:
+        terms = await _terms(tx.connection, actor, new)
+        buffers = await check_place(
+            tx.connection, actor, terms.place, terms.session_type, override_reason=new.override_reason
+        )
+        await _insert(tx.connection, actor.practice_id, session_id, terms, buffers, new.override_reason)
+        session = await get_session(tx.connection, actor, session_id)
+        tx.record(session_event(EventType.SESSION_BOOKED, actor, session))
+        return await tx.answer(session)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What was asked for, with what the type, the client and the practice add to it."""
+
+    place: Place
+    session_type: SessionType | None
+    title: str
+    timezone: str
+    location: str
+    meeting_url: str
+    price_minor: int
+    currency: str
+
+
+async def _terms(connection: Connection, actor: Actor, new: NewSession) -> _Terms:
+    coach_id, client_id, zone = await _who(connection, actor, new)
+    session_type = (
+        await find_type_for(connection, actor, new.session_type_id, coach_id) if new.session_type_id else None
+    )
+    ends_at = _end(new, session_type)
+    currency = new.currency or (session_type.currency if session_type else None)
+    return _Terms(
+        place=Place(coach_id=coach_id, client_id=client_id, starts_at=new.starts_at, ends_at=ends_at),
+        session_type=session_type,
+        title=_first(new.title, session_type and session_type.name, ""),
+        timezone=new.timezone or zone,
+        location=_first(new.location, session_type and session_type.location, ""),
+        meeting_url=_first(new.meeting_url, session_type and session_type.meeting_url, ""),
+        price_minor=_first(new.price_minor, session_type and session_type.price_minor, 0),
+        currency=currency or (await get_practice(connection, actor.practice_id)).currency,
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+async def _who(connection: Connection, actor: Actor, new: NewSession) -> tuple[UUID, UUID, str]:
+    """Coach, client, and the zone in which they speak of the time."""
+    if actor.role is not Role.CLIENT:
+        if new.client_id is None:
+            raise Invalid.field("client_id", "Say whom the session is with.")
+        coach_id = await _coach_for(connection, actor, new.coach_id)
+        return coach_id, new.client_id, await _zone_of(connection, actor, new.client_id)
+    if more := new.model_fields_set - BY_CLIENTS:
+        raise Invalid.field(min(more), "A client can't set this: the session type does.")
+    if new.session_type_id is None:
+        raise Invalid.field("session_type_id", "Choose one of GET /session-types.")
+    client = await find_own_client(connection, actor)
+    if new.client_id not in (None, client.id):
+        raise Invalid.field("client_id", "No such client.")
+    if new.coach_id not in (None, client.coach_id):
+        raise Invalid.field("coach_id", "No such coach in this practice.")
+    return client.coach_id, client.id, client.timezone
+
+
+async def _insert(
+    connection: Connection, practice_id: UUID, session_id: UUID, terms: _Terms, buffers: Buffers, reason: str | None
+) -> None:
+    place, session_type = terms.place, terms.session_type
+    await connection.execute(
+        INSERT_SESSION,
+        session_id,
+        practice_id,
+        place.coach_id,
+        place.client_id,
+        terms.title,
+        place.starts_at,
+        place.ends_at,
+        terms.timezone,
+        terms.location,
+        terms.meeting_url,
+        terms.price_minor,
+        terms.currency,
+        session_type.id if session_type else None,
+        buffers.before,
+        buffers.after,
+        reason,
+    )
+
+
+async def _coach_for(connection: Connection, actor: Actor, coach_id: UUID | None) -> UUID:
+    if coach_id is None or coach_id == actor.user_id:
+        return actor.user_id
+    if actor.role is not Role.OWNER or not await is_coach(connection, actor.practice_id, coach_id):
+        raise Invalid.field("coach_id", "No such coach in this practice.")
+    return coach_id
+
+
+async def _zone_of(connection: Connection, actor: Actor, client_id: UUID) -> str:
+    """The zone of a client, who must be one the actor sees."""
+    try:
+        return (await get_client(connection, actor, client_id)).timezone
+    except NotFound:
+        raise Invalid.field("client_id", "No such client.") from None
+
+
+def _end(new: NewSession, session_type: SessionType | None) -> datetime:
+    if new.ends_at is not None and new.duration_minutes is not None:
+        raise Invalid.field("ends_at", "Give either ends_at or duration_minutes.")
+    minutes = new.duration_minutes or (session_type.duration_minutes if session_type else None)
+    if new.ends_at is None and minutes is None:
+        raise Invalid.field("ends_at", "Give ends_at, duration_minutes or a session_type_id.")
+    end = new.ends_at or new.starts_at + timedelta(minutes=minutes or 0)
+    check_length(new.starts_at, end)
+    return end
