@@ -1,4 +1,4 @@
-"""Availability, session types and what can be booked, over the API. The arithmetic is in tests/practice/test_slots.py."""
+"""Availability, session types and what can be booked, over the API. tests/practice/test_slots.py has the arithmetic."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ TYPES = "/api/v1/session-types"
 SESSIONS = "/api/v1/sessions"
 NEW_YORK = ZoneInfo("America/New_York")
 OFFICE = [{"starts": "09:00", "ends": "12:00"}, {"starts": "13:00", "ends": "17:00"}]
-WEEKDAYS = {day: OFFICE for day in ("monday", "tuesday", "wednesday", "thursday", "friday")}
+WEEKDAYS = dict.fromkeys(("monday", "tuesday", "wednesday", "thursday", "friday"), OFFICE)
 DAY = timedelta(days=1)
 
 
