@@ -17,7 +17,7 @@ from wellio.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFa
 from wellio.events import Event, EventType
 from wellio.outbox import Outbox
 from wellio.pages import Page, PageQuery, page_of
-from wellio.practice.bookable import Place, check_place
+from wellio.practice.bookable import Buffers, Place, check_place
 from wellio.practice.clients import touch_clients
 from wellio.practice.session_types import find_session_type
 from wellio.values import Input, Line, Minor, Moment, Url, Zone
@@ -75,13 +75,9 @@ LOCK_SESSION = "select id from sessions where practice_id = $1 and id = $2 for u
 UPDATE_SESSION = """
 update sessions
 set title = $3, status = $4, starts_at = $5, ends_at = $6, timezone = $7, location = $8, meeting_url = $9,
-    price_minor = $10, cancel_reason = $11, version = version + 1, updated_at = now()
-where practice_id = $1 and id = $2
-"""
-
-SET_BUFFERS = """
-update sessions
-set buffer_before_minutes = $3, buffer_after_minutes = $4, override_reason = coalesce($5, override_reason)
+    price_minor = $10, cancel_reason = $11, buffer_before_minutes = coalesce($12, buffer_before_minutes),
+    buffer_after_minutes = coalesce($13, buffer_after_minutes), override_reason = coalesce($14, override_reason),
+    version = version + 1, updated_at = now()
 where practice_id = $1 and id = $2
 """
 
@@ -185,9 +181,10 @@ async def change_session(
         after = _after(actor, before, values)
         if after == before:
             return before
+        buffers = None
         if (after.starts_at, after.ends_at) != (before.starts_at, before.ends_at):
-            await _check_new_place(tx.connection, actor, after, changes.override_reason)
-        await _update(tx.connection, actor.practice_id, after)
+            buffers = await _check_new_place(tx.connection, actor, after, changes.override_reason)
+        await _update(tx.connection, actor.practice_id, after, buffers, changes.override_reason)
         session = await get_session(tx.connection, actor, session_id)
         tx.record(session_event(_what_happened(before, session), actor, session))
         if session.status == "completed" and session.client_id:
@@ -200,7 +197,7 @@ async def list_session_audience(db: Database, practice_id: UUID, session_id: UUI
     return [row["user_id"] for row in await db.fetch(LIST_SESSION_AUDIENCE, practice_id, session_id)]
 
 
-async def _check_new_place(connection: Connection, actor: Actor, after: Session, reason: str | None) -> None:
+async def _check_new_place(connection: Connection, actor: Actor, after: Session, reason: str | None) -> Buffers:
     """A session that moves is checked like a new one, and does not stand in its own way."""
     place = Place(
         coach_id=after.coach_id,
@@ -210,8 +207,7 @@ async def _check_new_place(connection: Connection, actor: Actor, after: Session,
         session_id=after.id,
     )
     session_type = await find_session_type(connection, actor, after.session_type_id) if after.session_type_id else None
-    buffers = await check_place(connection, actor, place, session_type, override_reason=reason)
-    await connection.execute(SET_BUFFERS, actor.practice_id, after.id, buffers.before, buffers.after, reason)
+    return await check_place(connection, actor, place, session_type, override_reason=reason)
 
 
 def check_length(starts_at: datetime, ends_at: datetime) -> None:
@@ -282,7 +278,9 @@ def _what_happened(before: Session, after: Session) -> EventType:
     return EventType.SESSION_UPDATED
 
 
-async def _update(connection: Connection, practice_id: UUID, session: Session) -> None:
+async def _update(
+    connection: Connection, practice_id: UUID, session: Session, buffers: Buffers | None, reason: str | None
+) -> None:
     await connection.execute(
         UPDATE_SESSION,
         practice_id,
@@ -296,6 +294,9 @@ async def _update(connection: Connection, practice_id: UUID, session: Session) -
         session.meeting_url,
         session.price_minor,
         session.cancel_reason,
+        buffers.before if buffers else None,
+        buffers.after if buffers else None,
+        reason,
     )
 
 
