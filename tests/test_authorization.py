@@ -66,6 +66,11 @@ class Scene:
             "patch_client": {"goals": f"Sleep {day} hours"},
             "post_session": {"client_id": client_id, "starts_at": starts_at, "duration_minutes": 30},
             "patch_session": {"status": "cancelled"},
+            "post_session_type": {"name": "Coaching", "duration_minutes": 30},
+            "patch_session_type": {"price_minor": day},
+            "patch_availability": {"increment_minutes": 5 + day},
+            "post_availability_override": {"day": f"2031-01-{day + 1:02}"},
+            "post_time_off": {"starts_at": starts_at, "ends_at": f"2031-01-{day + 1:02}T11:00:00Z"},
             "post_payment": {"client_id": client_id, "amount_minor": 100},
             "post_conversation": {"kind": "direct", "member_ids": [str(self.house.client.user_id)]},
             "patch_conversation": {"title": f"Title {day}"},
@@ -76,6 +81,10 @@ class Scene:
             "post_message": {"conversation_id": str(self.ids["conversation_id"]), "body": "Hello"},
         }.get(route.name)
 
+    def query(self, route: Route) -> dict[str, str]:
+        """What a route can't do without."""
+        return {"get_slots": {"from": "2031-01-01T00:00:00Z", "to": "2031-01-02T00:00:00Z"}}.get(route.name, {})
+
 
 @pytest.fixture
 async def scene(db: Database) -> Scene:
@@ -83,7 +92,7 @@ async def scene(db: Database) -> Scene:
 
 
 async def make_scene(db: Database, house: House, foreign: House, canary: str = CANARY) -> Scene:
-    ids = {"client_id": house.client_id, "session_id": uuid4(), "payment_id": uuid4()}
+    ids = {"client_id": house.client_id, "coach_id": house.coach.user_id, "session_id": uuid4(), "payment_id": uuid4()}
     await db.execute("update clients set goals = $2 where id = $1", house.client_id, canary)
     await db.execute(
         "insert into sessions (id, practice_id, coach_id, client_id, title, starts_at, ends_at, timezone, currency)"
@@ -101,9 +110,34 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
         " values ($1, $2, $3, $4, 'wk_x', $5, '{all:read}')",
         ids["api_key_id"], house.practice.id, house.coach.user_id, canary, ids["api_key_id"].bytes,
     )  # fmt: skip
+    ids |= {"session_type_id": uuid4(), "override_id": uuid4(), "time_off_id": uuid4()}
+    await db.execute(
+        "insert into session_types (id, practice_id, coach_id, name, duration_minutes, currency)"
+        " values ($1, $2, $3, 'Coaching', 60, 'EUR')",
+        ids["session_type_id"], house.practice.id, house.coach.user_id,
+    )  # fmt: skip
     ids |= await open_chat(Outbox(db), house, canary)
     ids |= await open_doors(db, house, canary)
-    return Scene(house, foreign, ids)
+    scene = Scene(house, foreign, ids)
+    await renew(db, scene)
+    return scene
+
+
+async def renew(db: Database, scene: Scene) -> None:
+    """What callers who may have ended, cancelled or deleted, as it was."""
+    practice_id, coach_id, ids = scene.house.practice.id, scene.house.coach.user_id, scene.ids
+    await db.execute("update sessions set status = 'scheduled' where id = $1", ids["session_id"])
+    await db.execute("update api_keys set revoked_at = null")
+    await db.execute(
+        "insert into availability_overrides (id, practice_id, coach_id, day) values ($1, $2, $3, '2030-06-01')"
+        " on conflict do nothing",
+        ids["override_id"], practice_id, coach_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into time_off (id, practice_id, coach_id, starts_at, ends_at, note)"
+        " values ($1, $2, $3, '2030-06-02', '2030-06-03', $4) on conflict do nothing",
+        ids["time_off_id"], practice_id, coach_id, CANARY,
+    )  # fmt: skip
 
 
 async def open_chat(outbox: Outbox, house: House, canary: str) -> dict[str, UUID]:
@@ -138,7 +172,8 @@ async def open_doors(db: Database, house: House, canary: str) -> dict[str, UUID]
 async def call(
     api: Api, route: Route, scene: Scene, actor: Actor | None, ids: dict[str, UUID], *, day: int = 0
 ) -> Answer:
-    return await api.call(route.method, route.path.format(**ids), actor, json=scene.body(route, day))
+    path = route.path.format(**ids)
+    return await api.call(route.method, path, actor, json=scene.body(route, day), params=scene.query(route))
 
 
 async def rows_of(db: Database, practice_id: UUID) -> str:
@@ -197,8 +232,7 @@ async def test_each_actor_gets_what_the_matrix_says(api: Api, scene: Scene, rout
         verdict = verdict_on(route, name)
         if verdict == "allow":
             assert answer.status < 300, f"{name}: {answer.raw!r}"
-            await api.db.execute("update sessions set status = 'scheduled' where id = $1", scene.ids["session_id"])
-            await api.db.execute("update api_keys set revoked_at = null")
+            await renew(api.db, scene)
         else:
             assert answer.status == STATUSES[verdict], f"{name}: {answer.raw!r}"
             assert await rows_of(api.db, scene.house.practice.id) == before, name

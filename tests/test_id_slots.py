@@ -39,6 +39,9 @@ REFERS_TO = {
     "device_id": "device_id",
     "invitation_id": "invitation_id",
     "api_key_id": "api_key_id",
+    "session_type_id": "session_type_id",
+    "override_id": "override_id",
+    "time_off_id": "time_off_id",
 }
 # Ids that callers make up themselves, and that refer to nothing.
 OWN_NAMES = {"client_message_id"}
@@ -148,7 +151,7 @@ async def _former(db: Database, house: House) -> tuple[Actor, Actor]:
 async def call(api: Api, route: Route, actor: Actor, world: Scene, slot: Slot, value: UUID) -> Answer:
     ids = {name: world.ids.get(name, uuid4()) for name in route.id_names}
     body = copy.deepcopy(world.body(route, 0)) or ({} if route.body.model_fields else None)
-    query = {}
+    query = world.query(route)
     if slot.part == "path":
         ids[str(slot.path[0])] = value
     elif slot.part == "query":
@@ -248,7 +251,7 @@ async def test_fields_that_are_not_the_callers_to_set_are_refused(api: Api, worl
     shown: set[str] = set()
     for route in ROUTES:
         if route.method == "GET" and route.roles and Role.OWNER in route.roles and not route.id_names:
-            data = (await api.get(route.path, worlds.house.house.owner)).data
+            data = (await api.get(route.path, worlds.house.house.owner, params=worlds.house.query(route))).data
             shown |= _keys(data)
     shown |= PRIVILEGED
     before = await rows_of(api.db, worlds.house.house.practice.id)

@@ -65,6 +65,11 @@ async def fill(db: Database, house: House, count: int) -> None:
             " values ($1, $2, $3, 'N', 'wk_n', $4, '{all:read}')",
             uuid7(), house.practice.id, house.coach.user_id, uuid7().bytes,
         )  # fmt: skip
+        await db.execute(
+            "insert into session_types (id, practice_id, name, duration_minutes, currency)"
+            " values ($1, $2, 'N', 60, 'EUR')",
+            uuid7(), house.practice.id,
+        )  # fmt: skip
         conversation_id = uuid7()
         await db.execute(
             "insert into conversations (id, practice_id, kind, created_by) values ($1, $2, 'group', $3)",

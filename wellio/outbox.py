@@ -13,11 +13,16 @@ from uuid import UUID
 
 from wellio.audit import record_change
 from wellio.db import Connection, Database, Row
+from wellio.errors import Unavailable
 from wellio.events import Cursor, Event, EventType
 from wellio.idempotency import Once, claim, keep
 from wellio.tasks import wait_within
 
 Result = TypeVar("Result")
+
+# Of the ten connections of a pool.
+CHANGES_AT_ONCE = 7
+TURN_WITHIN_S = 10.0
 
 INSERT_EVENTS = """
 insert into events (id, practice_id, type, client_id, subject_id, actor_id, payload, occurred_at)
@@ -65,11 +70,16 @@ class Transaction:
 
 
 class Outbox:
-    """Opens the transactions that change something, and wakes who follows the log after each commit."""
+    """Opens the transactions that change something, and wakes who follows the log after each commit.
+
+    Only so many at once: a crowd of changes waits its turn here, longer than anybody waits for a connection, and
+    leaves connections to those who read.
+    """
 
     def __init__(self, db: Database) -> None:
         self.db = db
         self._woken = asyncio.Event()
+        self._turns = asyncio.Semaphore(CHANGES_AT_ONCE)
 
     def over(self, db: Database) -> "Outbox":
         """The same log by another pool: it wakes and is woken as this one."""
@@ -79,7 +89,7 @@ class Outbox:
 
     @asynccontextmanager
     async def transaction(self, once: Once | None = None) -> AsyncIterator[Transaction]:
-        async with self.db.transaction() as connection:
+        async with self._turn(), self.db.transaction() as connection:
             if once is not None:
                 await claim(connection, once)
             transaction = Transaction(connection, once)
@@ -87,6 +97,18 @@ class Outbox:
             stored = await transaction.close()
         if stored:
             self.wake()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN_WITHIN_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many changes wait to be made. Nothing was changed; try again shortly.") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def wake(self) -> None:
         self._woken.set()

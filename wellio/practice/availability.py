@@ -11,11 +11,12 @@ from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import orjson
 from pydantic import AfterValidator, Field, StringConstraints
 
 from wellio.accounts.actors import STAFF, Actor, Role
-from wellio.accounts.users import get_user, is_coach
-from wellio.db import Connection, Database, Row
+from wellio.accounts.users import is_coach
+from wellio.db import Connection, Database
 from wellio.errors import Invalid, NotFound, PreconditionFailed
 from wellio.events import Event, EventType
 from wellio.idempotency import Once
@@ -29,11 +30,21 @@ MAX_HOURS_PER_DAY = 20
 MAX_TIME_OFF = timedelta(days=400)
 WALL_TIME = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
 
+# All at once: booking asks for it each time. Dates from $3, time off that ends after $4. Without a row in
+# `availability` its columns are null.
 GET_AVAILABILITY = """
-select coach_id, timezone, weekly, increment_minutes, min_notice_minutes, min_notice_days, max_days_ahead,
-       buffer_before_minutes, buffer_after_minutes, max_per_day, max_per_week, max_per_month, max_per_year, version
-from availability
-where practice_id = $1 and coach_id = $2
+select u.id as coach_id, coalesce(a.timezone, u.timezone) as timezone, a.weekly, a.increment_minutes,
+       a.min_notice_minutes, a.min_notice_days, a.max_days_ahead, a.buffer_before_minutes, a.buffer_after_minutes,
+       a.max_per_day, a.max_per_week, a.max_per_month, a.max_per_year, a.version,
+       array(select (o.id, o.day, o.hours::text) from availability_overrides o
+             where o.practice_id = $1 and o.coach_id = $2 and o.day >= $3
+             order by o.day limit 1000) as overrides,
+       array(select (t.id, t.starts_at, t.ends_at, t.note) from time_off t
+             where t.practice_id = $1 and t.coach_id = $2 and t.ends_at > $4
+             order by t.starts_at limit 1000) as time_off
+from users u
+left join availability a on a.practice_id = u.practice_id and a.coach_id = u.id
+where u.practice_id = $1 and u.id = $2
 """
 
 # Also the lock that bookings of a coach queue at, so that limits count what the one before has booked.
@@ -53,14 +64,6 @@ set timezone = excluded.timezone, weekly = excluded.weekly, increment_minutes = 
     max_per_year = excluded.max_per_year, version = availability.version + 1, updated_at = now()
 """
 
-LIST_OVERRIDES = """
-select id, day, hours
-from availability_overrides
-where practice_id = $1 and coach_id = $2 and day >= $3
-order by day
-limit 1000
-"""
-
 UPSERT_OVERRIDE = """
 insert into availability_overrides (id, practice_id, coach_id, day, hours)
 values ($1, $2, $3, $4, $5)
@@ -70,14 +73,6 @@ returning id
 
 DELETE_OVERRIDE = """
 delete from availability_overrides where practice_id = $1 and coach_id = $2 and id = $3 returning id
-"""
-
-LIST_TIME_OFF = """
-select id, starts_at, ends_at, note
-from time_off
-where practice_id = $1 and coach_id = $2 and ends_at > $3
-order by starts_at
-limit 1000
 """
 
 INSERT_TIME_OFF = """
@@ -276,18 +271,15 @@ async def find_availability(
 ) -> Availability:
     """What is set for a coach of the practice, whoever asks."""
     since = since or datetime.now(UTC)
-    row = await connection.fetchrow(GET_AVAILABILITY, practice_id, coach_id)
-    values = dict(row) if row else {**DEFAULTS, "coach_id": coach_id}
-    if row is None:
-        user = await get_user(connection, practice_id, coach_id)
-        values["timezone"] = user.timezone if user else "UTC"
     day = (since - timedelta(days=1)).date()
-    overrides = await connection.fetch(LIST_OVERRIDES, practice_id, coach_id, day)
-    time_off = await connection.fetch(LIST_TIME_OFF, practice_id, coach_id, since)
+    row = await connection.fetchrow(GET_AVAILABILITY, practice_id, coach_id, day, since)
+    if row is None:
+        raise NotFound("No such coach.")
+    values: dict[str, Any] = {n: DEFAULTS.get(n) if value is None else value for n, value in row.items()}
     values["weekly"] = _week(values["weekly"])
-    return Availability(
-        **values, overrides=[_override(r) for r in overrides], time_off=[TimeOff(**dict(r)) for r in time_off]
-    )
+    values["overrides"] = [Override(o[0], o[1], _hours(orjson.loads(o[2]))) for o in row["overrides"]]
+    values["time_off"] = [TimeOff(*entry) for entry in row["time_off"]]
+    return Availability(**values)
 
 
 def opening_of(availability: Availability) -> Opening:
@@ -366,10 +358,6 @@ def _text(minutes: int) -> str:
 
 def _week(stored: Mapping[str, Sequence[Sequence[int]]]) -> Week:
     return Week(**{name: _hours(stored.get(str(n), ())) for n, name in enumerate(WEEKDAYS, start=1)})
-
-
-def _override(row: Row) -> Override:
-    return Override(row["id"], row["day"], _hours(row["hours"]))
 
 
 def _interval(time_off: TimeOff) -> Interval:
