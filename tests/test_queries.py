@@ -112,7 +112,7 @@ async def test_list_runs_as_many_queries_for_many_rows_as_for_few(
         await fill_more(db, house)
         many_queries, many = await asked()
     assert len(many) > len(few) >= 1
-    assert many_queries == few_queries <= 6
+    assert many_queries <= few_queries <= 6
 
 
 async def fill_more(db: Database, house: House) -> None:
