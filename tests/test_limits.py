@@ -1,7 +1,7 @@
 """Rate limits: what a bucket holds, in Redis and in the process, and what happens when one of them forgets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
 
 import pytest
@@ -17,6 +17,7 @@ from wellio.limits import MAX_KEYS, USER, Bucket, Limit, Limits, _OwnBuckets
 from wellio.shared_buckets import Group, Move, SharedBuckets
 
 FIVE = Limit("five", 5, 1800)
+HUNDRED = Limit("hundred", 100, 36_000)
 THREE = Limit("three", 3, 3600)
 BY_ADDRESS = Limit("address", 3, 3600, by_address=True)
 
@@ -106,6 +107,42 @@ async def test_processes_share_the_buckets(redis: Redis, namespace: str) -> None
     processes = [limits_of(redis, namespace) for _ in range(4)]
     counts = await asyncio.gather(*(allowed(process, FIVE.of("ada"), 20) for process in processes))
     assert sum(counts) == 5
+
+
+async def test_what_is_counted_without_waiting_is_shared(redis: Redis, namespace: str) -> None:
+    one, other = limits_of(redis, namespace), limits_of(redis, namespace)
+    ada = HUNDRED.of("ada")
+    for _ in range(40):
+        await one.count(ada)
+
+    async def remaining() -> int:
+        return (await other.peek(ada))[0].remaining
+
+    await eventually(lambda: remaining_is(remaining, 60))
+    assert sum([await is_counted(other, ada) for _ in range(200)]) == 60
+
+
+async def remaining_is(remaining: Callable[[], Awaitable[int]], count: int) -> bool:
+    return await remaining() == count
+
+
+async def test_counted_request_learns_from_redis_what_others_have_taken(redis: Redis, namespace: str) -> None:
+    one, other = limits_of(redis, namespace), limits_of(redis, namespace)
+    await allowed(one, HUNDRED.of("ada"), 100)
+    await other.count(HUNDRED.of("ada"))  # let through: this process had counted none
+
+    async def is_refused() -> bool:
+        return not await is_counted(other, HUNDRED.of("ada"))
+
+    await eventually(is_refused)
+
+
+async def is_counted(limits: Limits, bucket: Bucket) -> bool:
+    try:
+        await limits.count(bucket)
+    except TooMany:
+        return False
+    return True
 
 
 async def test_restarted_process_is_reminded_by_redis(redis: Redis, namespace: str) -> None:

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b, sha256
 from typing import NoReturn
 
@@ -112,13 +113,16 @@ class Limits:
         if refusal is not None:
             refuse(refusal)
 
+    async def count(self, *buckets: Bucket) -> None:
+        """As `take`, for every request: while its buckets are at least half full here, Redis is told and not waited
+        for. What other processes have let through counts from the next request on."""
+        refusal = first_refusal(self._told(await self._move(buckets, 1, patient=False)))
+        if refusal is not None:
+            refuse(refusal)
+
     async def try_take(self, *buckets: Bucket) -> Sequence[Standing]:
         """As `take`, for who deals with the refusal: `first_refusal` of what it gives."""
-        standings = await self._move(buckets, 1)
-        told = STANDINGS.get()
-        if told is not None:
-            told.extend(standings)
-        return standings
+        return self._told(await self._move(buckets, 1))
 
     async def give_back(self, *buckets: Bucket) -> None:
         """What was taken did not count."""
@@ -134,10 +138,19 @@ class Limits:
     async def stop(self) -> None:
         await self._shared.stop()
 
-    async def _move(self, buckets: Sequence[Bucket], cost: int) -> Sequence[Standing]:
+    @staticmethod
+    def _told(standings: Sequence[Standing]) -> Sequence[Standing]:
+        told = STANDINGS.get()
+        if told is not None:
+            told.extend(standings)
+        return standings
+
+    async def _move(self, buckets: Sequence[Bucket], cost: int, *, patient: bool = True) -> Sequence[Standing]:
         group = Group(tuple(self._move_of(bucket) for bucket in buckets), cost)
         own = self._own.run(group)
-        if not group.refused_by(own):
+        if not patient and all(2 * level <= move.room_us for level, move in zip(own, group.moves, strict=True)):
+            self._shared.tell(group, partial(self._own.raise_to, group))
+        elif not group.refused_by(own):
             shared = await self._shared.run(group)
             if shared is not None:
                 if group.refused_by(shared):
@@ -167,6 +180,13 @@ class _OwnBuckets:
             for move, level in zip(group.moves, levels, strict=True):
                 self._keep(move.key, now, level)
         return levels
+
+    def raise_to(self, group: Group, levels: Sequence[int]) -> None:
+        """What Redis counts, where that is more."""
+        now = time.monotonic_ns() // 1000
+        for move, level in zip(group.moves, levels, strict=True):
+            if now + level > self._full_at.get(move.key, 0):
+                self._keep(move.key, now, level)
 
     def _keep(self, key: str, now: int, level: int) -> None:
         if not level:

@@ -7,7 +7,7 @@ only, and then it is left alone for some seconds, in which nobody waits.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
 
@@ -101,13 +101,24 @@ class SharedBuckets:
 
     async def run(self, group: Group) -> list[int] | None:
         """How long each bucket takes to be full, in microseconds; None when Redis does not say."""
-        if not self._usable():
-            return None
+        return await self._sent(group).levels if self._usable() else None
+
+    def tell(self, group: Group, then: Callable[[Sequence[int]], None]) -> None:
+        """The same without waiting; `then` gets the answer, if there is one."""
+
+        def answered(levels: "asyncio.Future[list[int] | None]") -> None:
+            if not levels.cancelled() and (answer := levels.result()) is not None:
+                then(answer)
+
+        if self._usable():
+            self._sent(group).levels.add_done_callback(answered)
+
+    def _sent(self, group: Group) -> _Waiting:
         waiting = _Waiting(group)
         self._waiting.append(waiting)
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly(), name="rate limits")
-        return await waiting.levels
+        return waiting
 
     async def stop(self) -> None:
         if self._flight is not None:

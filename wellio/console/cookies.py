@@ -62,7 +62,7 @@ async def _count(request: web.Request, actor: Actor | None) -> None:
         buckets = [ANONYMOUS.of(address_of(request))]
     else:
         buckets = [limit.of(actor.user_id) for limit in (USER, WRITES)[: 1 if request.method == "GET" else 2]]
-    await request.app[SERVICES].limits.take(*buckets)
+    await request.app[SERVICES].limits.count(*buckets)
 
 
 def start_session(request: web.Request, response: web.StreamResponse, cookie: str) -> None:

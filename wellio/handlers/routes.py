@@ -196,7 +196,7 @@ async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
     caller = None if route.roles is None else await _authenticated(services, request)
     ids = _path_ids(request)
     attribute(subject_id=next(reversed(ids.values()), None), client_id=ids.get("client_id"))
-    await services.limits.take(*_buckets(route, request, caller))
+    await services.limits.count(*_buckets(route, request, caller))
     if caller is not None:
         attribute_to(caller)
         _admit(route, caller)
@@ -214,7 +214,7 @@ async def _authenticated(services: Services, request: web.Request) -> Actor:
     try:
         actor = await _holder(services, bearer_token(request))
     except Unauthorized:
-        await services.limits.take(ANONYMOUS.of(address_of(request)))
+        await services.limits.count(ANONYMOUS.of(address_of(request)))
         raise
     request[CALLER] = actor.user_id
     return actor

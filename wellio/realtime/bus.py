@@ -41,6 +41,8 @@ RETRY_S, LONGEST_RETRY_S = 0.1, 1.0
 MAX_WAITING = 2048
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 AT_ONCE = 64
+# redis-py, cancelled while it connects, may go on: cancelled again, soon, it ends.
+END_S = 0.05
 AWAY = (RedisError, OSError, TimeoutError)
 
 
@@ -111,7 +113,7 @@ class Bus:
         self._tasks = [asyncio.create_task(duty(), name=name) for name, duty in duties.items()]
 
     async def stop(self) -> None:
-        await end_tasks(self._tasks)
+        await end_tasks(self._tasks, patience_s=END_S)
 
     def publish_push(self, push: Push, packet: Encoded) -> None:
         if self.peers:
