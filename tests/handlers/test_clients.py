@@ -144,3 +144,19 @@ async def test_any_text_is_stored_as_written_or_refused(api: Api, house: House, 
         assert answer.status == 422
     else:
         assert answer.data["goals"] == text
+
+
+async def test_clients_are_not_shown_what_the_practice_thinks_of_them(api: Api, house: House) -> None:
+    await api.db.execute("update clients set tags = '{hard work}' where id = $1", house.client_id)
+    await api.db.execute(
+        "insert into predictions (practice_id, client_id, probability, band, status, horizon_days, as_of)"
+        " values ($1, $2, 0.9, 'high', 'ok', 30, now())",
+        house.practice.id, house.client_id,
+    )  # fmt: skip
+    coach = (await api.get(f"/api/v1/clients/{house.client_id}", house.coach)).data
+    assert (coach["churn_risk"], coach["churn_band"], coach["tags"]) == (0.9, "high", ["hard work"])
+    for path in (f"/api/v1/clients/{house.client_id}", "/api/v1/clients"):
+        answer = await api.get(path, house.client)
+        assert b"hard work" not in answer.raw
+        own = answer.data[0] if isinstance(answer.data, list) else answer.data
+        assert (own["churn_risk"], own["churn_band"], own["tags"]) == (None, None, [])

@@ -173,12 +173,14 @@ class Client:
 
 
 async def list_clients(db: Database, actor: Actor, query: ClientQuery) -> Page[Client]:
+    if query.tag is not None and actor.role is Role.CLIENT:
+        raise Invalid.field("query.tag", "Tags are the practice's: a client can't filter by them.")
     pattern = f"%{_escape_like(query.q)}%" if query.q else None
     filters = (*actor.scope, query.status, query.tag, query.coach_id, pattern)
     async with db.connection() as connection:
         rows = await connection.fetch(LIST_CLIENTS, *filters, query.sort, query.page_size, query.offset)
         total = await connection.fetchval(COUNT_CLIENTS, *filters)
-    return page_of([_client(row) for row in rows], query=query, total=total)
+    return page_of([_shown(actor, _client(row)) for row in rows], query=query, total=total)
 
 
 async def get_client(db: Database | Connection, actor: Actor, client_id: UUID) -> Client:
@@ -186,7 +188,14 @@ async def get_client(db: Database | Connection, actor: Actor, client_id: UUID) -
     row = await db.fetchrow(GET_CLIENT, *actor.scope, client_id)
     if row is None:
         raise NotFound("No such client.")
-    return _client(row)
+    return _shown(actor, _client(row))
+
+
+def _shown(actor: Actor, client: Client) -> Client:
+    """What the practice thinks of a client, they are not shown: neither risk nor tags."""
+    if actor.role is not Role.CLIENT:
+        return client
+    return replace(client, churn_risk=None, churn_band=None, engagement=None, tags=())
 
 
 async def create_client(outbox: Outbox, actor: Actor, new: NewClient, *, once: Once | None = None) -> Client:
