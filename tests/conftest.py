@@ -55,27 +55,31 @@ def url_of(database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-async def template() -> AsyncIterator[str]:
+async def admin() -> AsyncIterator[asyncpg.Connection]:
+    """The test process's own connection, for making databases."""
+    connection = await asyncpg.connect(ADMIN_URL)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def template(admin: asyncpg.Connection) -> AsyncIterator[str]:
     """A migrated, empty database, made once per test process."""
     name = f"template_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(ADMIN_URL)
     await admin.execute(f'create database "{name}"')
     await migrate(url_of(name))
     yield name
     await admin.execute(f'drop database "{name}" with (force)')
-    await admin.close()
 
 
 @pytest.fixture
-async def database_url(template: str) -> AsyncIterator[str]:
+async def database_url(admin: asyncpg.Connection, template: str) -> AsyncIterator[str]:
     """The address of a fresh database with the current schema."""
     name = f"test_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(ADMIN_URL)
     # file_copy is slower to write and quicker to drop; wal_log wins for a small template
     await admin.execute(f'create database "{name}" template "{template}"')
     yield url_of(name)
     await admin.execute(f'drop database "{name}" with (force)')
-    await admin.close()
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ async def site(config: Config, db: Database, house: House) -> AsyncIterator[Site
         await runner.cleanup()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine (apt-get install chromium)")
