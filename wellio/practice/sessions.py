@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from wellio.accounts.actors import EVERYONE, Actor, Role
 from wellio.db import Connection, Database, Row
@@ -91,7 +91,7 @@ select id from users where practice_id = $1 and role = 'owner' and status = 'act
 """
 
 
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Reason = Annotated[Line, Field(min_length=1)]
 
 
 class SessionChanges(Input):
