@@ -66,6 +66,8 @@ Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_
 Zone = Annotated[str, AfterValidator(_zone), Field(examples=["Europe/Berlin"])]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_time), AfterValidator(_sane_time)]
+# Of a body: neither 1 nor "true". (A query is text, and takes bool.)
+Flag = Annotated[bool, Field(strict=True)]
 # Integer minor units; up to ten billion of the major unit.
 Minor = Annotated[int, Field(ge=0, le=10**12, strict=True)]
 Url = Annotated[

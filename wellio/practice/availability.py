@@ -100,8 +100,8 @@ class Hours(Input):
 
 
 DayHours = Annotated[tuple[Hours, ...], Field(max_length=MAX_HOURS_PER_DAY)]
-Count = Annotated[int, Field(ge=0, le=10_000)]
-BufferMinutes = Annotated[int, Field(ge=0, le=DAY_MINUTES)]
+Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+BufferMinutes = Annotated[int, Field(ge=0, le=DAY_MINUTES, strict=True)]
 
 
 class Week(Input):
@@ -122,10 +122,10 @@ class AvailabilityChanges(Input):
 
     timezone: Zone | None = None
     weekly: Week | None = None
-    increment_minutes: Annotated[int, Field(ge=5, le=720)] | None = None
-    min_notice_minutes: Annotated[int, Field(ge=0, le=730 * DAY_MINUTES)] | None = None
-    min_notice_days: Annotated[int, Field(ge=0, le=730)] | None = None
-    max_days_ahead: Annotated[int, Field(ge=1, le=730)] | None = None
+    increment_minutes: Annotated[int, Field(ge=5, le=720, strict=True)] | None = None
+    min_notice_minutes: Annotated[int, Field(ge=0, le=730 * DAY_MINUTES, strict=True)] | None = None
+    min_notice_days: Annotated[int, Field(ge=0, le=730, strict=True)] | None = None
+    max_days_ahead: Annotated[int, Field(ge=1, le=730, strict=True)] | None = None
     buffer_before_minutes: BufferMinutes | None = None
     buffer_after_minutes: BufferMinutes | None = None
     max_per_day: Count | None = None

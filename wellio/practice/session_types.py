@@ -18,7 +18,7 @@ from wellio.ids import uuid7
 from wellio.outbox import Outbox
 from wellio.pages import Page, PageQuery, page_of
 from wellio.practice.availability import BufferMinutes
-from wellio.values import Currency, Input, Line, Minor, Name, Url
+from wellio.values import Currency, Flag, Input, Line, Minor, Name, Url
 
 # Staff see all of the practice's, a client what they can book with their coach. $4: one of them, or null.
 LIST_SESSION_TYPES = """
@@ -64,7 +64,7 @@ set name = $3, duration_minutes = $4, price_minor = $5, location = $6, meeting_u
 where practice_id = $1 and id = $2
 """
 
-Duration = Annotated[int, Field(ge=5, le=1440)]
+Duration = Annotated[int, Field(ge=5, le=1440, strict=True)]
 
 
 class NewSessionType(Input):
@@ -79,7 +79,7 @@ class NewSessionType(Input):
     meeting_url: Url = ""
     buffer_before_minutes: BufferMinutes | None = None
     buffer_after_minutes: BufferMinutes | None = None
-    bookable: bool = True
+    bookable: Flag = True
 
 
 class SessionTypeChanges(Input):
@@ -92,8 +92,8 @@ class SessionTypeChanges(Input):
     meeting_url: Url | None = None
     buffer_before_minutes: BufferMinutes | None = None
     buffer_after_minutes: BufferMinutes | None = None
-    bookable: bool | None = None
-    archived: bool | None = None
+    bookable: Flag | None = None
+    archived: Flag | None = None
 
 
 class SessionTypeQuery(PageQuery):
