@@ -27,7 +27,6 @@ from wellio.ids import uuid7
 from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox, Transaction
-from wellio.practice.availability import AvailabilityChanges, Hours, Week, change_availability
 from wellio.practice.clients import touch_clients
 from wellio.practice.payments import PaymentEntry, enter_payments
 from wellio.practice.session_types import NewSessionType, create_session_type
@@ -143,17 +142,12 @@ async def _load(outbox: Outbox) -> None:
         await _insert_sessions(tx.connection, practice, sessions)
         await _record_history(tx, practice, owner, clients, sessions, begin=begin, now=now)
     for user in (owner, coach):
-        await _open_hours(outbox, Actor(user.id, practice.id, user.role, uuid7(), user.name))
+        await _offer(outbox, Actor(user.id, practice.id, user.role, uuid7(), user.name))
     await _chat(outbox, practice, coach, client_user)
 
 
-async def _open_hours(outbox: Outbox, actor: Actor) -> None:
-    """Weekdays from eight to twelve and from one to five, and what can be booked in them."""
-    day = (Hours(starts="08:00", ends="12:00"), Hours(starts="13:00", ends="17:00"))
-    week = Week(monday=day, tuesday=day, wednesday=day, thursday=day, friday=day)
-    await change_availability(
-        outbox, actor, actor.user_id, AvailabilityChanges(weekly=week, min_notice_minutes=120, buffer_after_minutes=10)
-    )
+async def _offer(outbox: Outbox, actor: Actor) -> None:
+    """What can be booked. Hours the coach sets themself: until then they book freely, as the tour does."""
     for name, minutes, price_minor in (("Coaching", 50, PRICE_MINOR), ("Short call", 20, 2500)):
         new = NewSessionType(name=name, duration_minutes=minutes, price_minor=price_minor, coach_id=actor.user_id)
         await create_session_type(outbox, actor, new)
