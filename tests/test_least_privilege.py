@@ -14,6 +14,7 @@ from tests.factories import make_house
 from tests.owner import as_owner
 from tests.test_authorization import CANARY, make_scene
 from wellio.db import APP_ROLE, Database, open_database
+from wellio.jobs.command import migrated
 
 STATE = """
 select current_user::text as role, current_setting('statement_timeout') as timeout,
@@ -55,6 +56,22 @@ async def test_what_the_app_may_not_do(db: Database, sql: str) -> None:
     with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)):
         async with db.pool.acquire() as connection:
             await connection.execute(sql)
+
+
+async def test_commands_migrate_as_the_owner_and_work_as_the_login_role(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await asyncpg.connect(database_url)
+    role = f"login_{uuid4().hex[:8]}"
+    await owner.execute(f"create role {role} login noinherit; grant {APP_ROLE} to {role}")
+    url = re.sub(r"//[^@/]*@", f"//{role}@", database_url)
+    monkeypatch.setenv("MIGRATION_DATABASE_URL", database_url)
+    try:
+        async with migrated(url) as db:
+            assert await db.fetchval("select session_user::text") == role
+    finally:
+        await owner.execute(f"revoke {APP_ROLE} from {role}; drop role {role}")
+        await owner.close()
 
 
 async def test_login_role_that_is_only_a_member_can_run_the_app_and_nothing_else(database_url: str) -> None:

@@ -63,7 +63,7 @@ def find_sealer() -> Sealer:
 async def migrated(url: str) -> AsyncIterator[Database]:
     """Raises StartupError for a database that can't be reached or brought up to date."""
     try:
-        await migrate(url)
+        await migrate(load_config().migration_database_url or url)
         db = await open_database(url)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StartupError(f"Can't use the database: {error}") from error
