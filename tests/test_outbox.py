@@ -14,6 +14,16 @@ from wellio.outbox import Outbox, insert_events, list_events_after
 AFTER_RESTORE = Path(__file__).parent.parent / "sql" / "after_restore.sql"
 
 
+async def read_all(db: Database, count: int) -> list[Event]:
+    """The log once it shows `count`: transactions of the cluster's other databases hold its horizon back too."""
+
+    async def read() -> list[Event]:
+        events = await list_events_after(db, Cursor(), 10)
+        return events if len(events) >= count else []
+
+    return await eventually(read)
+
+
 async def test_event_of_a_transaction_that_commits_late_is_not_skipped(db: Database, outbox: Outbox) -> None:
     practice = await make_practice(db)
     early = Event(type=EventType.CLIENT_CREATED, practice_id=practice.id)
@@ -26,8 +36,7 @@ async def test_event_of_a_transaction_that_commits_late_is_not_skipped(db: Datab
             tx.record(early)  # …but this one commits first
         assert await list_events_after(db, Cursor(), 10) == []
         await held.commit()
-    # Transactions of other databases of the cluster hold the horizon back too, so wait for it.
-    read = await eventually(lambda: list_events_after(db, Cursor(), 10))
+    read = await read_all(db, 2)
     assert [e.id for e in read] == [late.id, early.id]
     assert await list_events_after(db, read[-1].cursor, 10) == []
 
@@ -47,12 +56,7 @@ async def test_restored_events_keep_their_order_and_come_before_new_ones(db: Dat
     new = Event(type=EventType.CLIENT_UPDATED, practice_id=practice.id)
     async with outbox.transaction() as tx:
         tx.record(new)
-
-    async def read() -> list[Event]:
-        events = await list_events_after(db, Cursor(), 10)
-        return events if len(events) == 4 else []
-
-    assert [e.id for e in await eventually(read)] == [e.id for e in (*restored, new)]
+    assert [e.id for e in await read_all(db, 4)] == [e.id for e in (*restored, new)]
     (row,) = await db.fetch("select xid, position from consumers")
     rest = await list_events_after(db, Cursor(row["xid"], row["position"]), 10)
     assert [e.id for e in rest] == [e.id for e in (*restored[1:], new)]
