@@ -83,7 +83,10 @@ class Scene:
 
     def query(self, route: Route) -> dict[str, str]:
         """What a route can't do without."""
-        return {"get_slots": {"from": "2031-01-01T00:00:00Z", "to": "2031-01-02T00:00:00Z"}}.get(route.name, {})
+        if route.name != "get_slots":
+            return {}
+        ids = {name: str(self.ids[name]) for name in ("coach_id", "session_type_id")}
+        return {"from": "2031-01-01T00:00:00Z", "to": "2031-01-02T00:00:00Z", **ids}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -51,7 +52,7 @@ async def book(api: Api, actor: Actor, session_type: Any, starts_at: datetime | 
 async def test_nothing_is_offered_until_hours_are_set(api: Api, house: House) -> None:
     before = (await api.get(f"{BASE}/{house.coach.user_id}", house.coach)).data
     assert (before["version"], before["weekly"]["monday"], before["timezone"]) == (0, [], "UTC")
-    assert await slots(api, house.client, monday()) == []
+    assert await slots(api, house.coach, monday()) == []
     session_type = await offer(api, house)
     refused = await book(api, house.client, session_type, monday())
     assert (refused.status, refused.code) == (409, "SLOT_UNAVAILABLE")
@@ -99,12 +100,25 @@ async def test_slots_are_told_in_the_zone_of_who_asks(api: Api, house: House) ->
     await open_hours(api, house)
     start = monday()
     query = {"from": start.isoformat(), "to": (start + DAY).isoformat(), "timezone": "Asia/Kathmandu"}
-    answer = (await api.get(f"{BASE}/slots", house.client, params=query)).data
+    answer = (await api.get(f"{BASE}/slots", house.coach, params=query)).data
     first = answer["slots"][0]
     assert answer["timezone"] == "Asia/Kathmandu"
     assert datetime.fromisoformat(first["starts_at"]) == start
     assert datetime.fromisoformat(first["local"]) == start
     assert first["local"].endswith("+05:45")
+
+
+@pytest.mark.parametrize(("more", "path"), [({}, "session_type_id"), ({"duration_minutes": "30"}, "duration_minutes")])
+async def test_clients_are_shown_a_types_slots_and_no_others(
+    api: Api, house: House, more: dict[str, str], path: str
+) -> None:
+    """A slot of another length could be listed and would not book."""
+    session_type = await offer(api, house)
+    query = {"from": monday().isoformat(), "to": (monday() + DAY).isoformat(), **more}
+    if more:
+        query["session_type_id"] = session_type["id"]
+    answer = await api.get(f"{BASE}/slots", house.client, params=query)
+    assert (answer.status, answer.field_paths) == (422, [path])
 
 
 async def test_every_slot_offered_books_and_then_is_gone(api: Api, house: House) -> None:
@@ -217,24 +231,24 @@ async def test_time_off_and_dates_of_their_own(api: Api, house: House) -> None:
     await open_hours(api, house)
     start, one = monday(), f"{BASE}/{house.coach.user_id}"
     closed = (await api.post(f"{one}/overrides", house.coach, json={"day": f"{start:%Y-%m-%d}"})).data
-    assert await slots(api, house.client, start) == []
+    assert await slots(api, house.coach, start) == []
     hours = {"day": f"{start:%Y-%m-%d}", "hours": [{"starts": "10:00", "ends": "11:00"}]}
     replaced = (await api.post(f"{one}/overrides", house.coach, json=hours)).data
     assert replaced["id"] == closed["id"]
-    assert len(await slots(api, house.client, start)) == 1
+    assert len(await slots(api, house.coach, start)) == 1
     away = {"starts_at": start.isoformat(), "ends_at": (start + DAY).isoformat(), "note": "Holiday"}
     off = (await api.post(f"{one}/time-off", house.coach, json=away)).data
-    assert await slots(api, house.client, start) == []
+    assert await slots(api, house.coach, start) == []
     assert (await api.call("DELETE", f"{one}/time-off/{off['id']}", house.coach)).status == 200
     assert (await api.call("DELETE", f"{one}/overrides/{closed['id']}", house.coach)).status == 200
     assert (await api.call("DELETE", f"{one}/overrides/{closed['id']}", house.coach)).status == 404
-    assert len(await slots(api, house.client, start)) == 12
+    assert len(await slots(api, house.coach, start)) == 12
 
 
 async def test_notice_holds_when_listing_booking_and_moving(api: Api, house: House) -> None:
     await open_hours(api, house, min_notice_days=30)
     session_type = await offer(api, house)
-    assert await slots(api, house.client, monday(1), days=5) == []
+    assert await slots(api, house.coach, monday(1), days=5) == []
     assert (await book(api, house.client, session_type, monday(1))).code == "SLOT_UNAVAILABLE"
     new = {"client_id": str(house.client_id)}
     assert (await book(api, house.coach, session_type, monday(1), **new)).code == "OUTSIDE_AVAILABILITY"
@@ -258,11 +272,11 @@ async def test_limit_counts_the_missed_and_not_the_cancelled(api: Api, house: Ho
     await open_hours(api, house, max_per_day=1)
     session_type = await offer(api, house)
     session = (await book(api, house.client, session_type, monday())).data
-    assert await slots(api, house.client, monday()) == []
+    assert await slots(api, house.coach, monday()) == []
     await api.db.execute("update sessions set status = 'no_show'")
-    assert await slots(api, house.client, monday()) == []
+    assert await slots(api, house.coach, monday()) == []
     await api.db.execute("update sessions set status = 'cancelled' where id = $1::text::uuid", session["id"])
-    assert len(await slots(api, house.client, monday())) == 12
+    assert len(await slots(api, house.coach, monday())) == 12
 
 
 async def test_fifty_at_once_for_the_last_of_a_day_give_one(api: Api, house: House) -> None:
@@ -275,7 +289,7 @@ async def test_fifty_at_once_for_the_last_of_a_day_give_one(api: Api, house: Hou
 
 async def test_client_who_has_no_coach_is_told_so(api: Api, house: House) -> None:
     await api.db.execute("update clients set coach_id = null where id = $1", house.client_id)
-    query = {"from": monday().isoformat(), "to": (monday() + DAY).isoformat()}
+    query = {"from": monday().isoformat(), "to": (monday() + DAY).isoformat(), "session_type_id": str(uuid4())}
     answer = await api.get(f"{BASE}/slots", house.client, params=query)
     assert (answer.status, answer.code) == (409, "NO_COACH")
 

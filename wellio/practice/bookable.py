@@ -73,6 +73,8 @@ where practice_id = $1 and coach_id = $2 and status in ('held', 'scheduled', 'in
 class SlotQuery(Input):
     """Starts in [from, to), at most 62 days. `timezone`: in which the local times are told; the coach's, if none.
 
+    Clients name the `session_type_id` they want to book, whose length it is; staff may ask for any length.
+
     `client_id` leaves out the times at which that client has another session; a client's own are left out anyway.
     """
 
@@ -138,6 +140,8 @@ async def list_bookable(db: Database, actor: Actor, query: SlotQuery) -> SlotLis
     first, last = query.from_, query.to
     if not timedelta(0) < last - first <= MAX_RANGE:
         raise Invalid.field("to", f"Must be later than from, by at most {MAX_RANGE.days} days.")
+    if actor.role is Role.CLIENT:
+        _check_clients_query(query)
     now = datetime.now(UTC)
     async with db.connection() as connection:
         coach_id, client_id = await _whose(connection, actor, query)
@@ -227,6 +231,14 @@ def _check(
         "That time lies outside of the coach's availability, notice or limits; give override_reason to book it anyway.",
         code="OUTSIDE_AVAILABILITY",
     )
+
+
+def _check_clients_query(query: SlotQuery) -> None:
+    """What a client is shown must be what the client can book."""
+    if query.session_type_id is None:
+        raise Invalid.field("session_type_id", "Name the session type you want to book; see GET /session-types.")
+    if query.duration_minutes is not None:
+        raise Invalid.field("duration_minutes", "The session type says how long it takes; leave this out.")
 
 
 async def _whose(connection: Connection, actor: Actor, query: SlotQuery) -> tuple[UUID, UUID | None]:
