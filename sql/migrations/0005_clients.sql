@@ -1,0 +1,2 @@
+-- Clients: notes, goals, measurements and fields of a practice's own.
+select 1;

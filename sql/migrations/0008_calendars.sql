@@ -1,0 +1,2 @@
+-- Calendars: private feeds of sessions, and busy times from calendars elsewhere.
+select 1;

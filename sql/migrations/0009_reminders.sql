@@ -1,0 +1,2 @@
+-- Reminders: when whom to remind of a session, by what.
+select 1;
