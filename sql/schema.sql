@@ -33,6 +33,42 @@ begin
 
 end $$;
 
+CREATE FUNCTION public.follow_session() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+    open constant boolean not null := new.status in ('held', 'scheduled', 'in_progress');
+
+begin
+    if tg_op = 'UPDATE' and new.client_id is distinct from old.client_id then
+        delete from session_participants
+        where practice_id = old.practice_id and session_id = old.id and client_id = old.client_id;
+
+    end if;
+
+    if new.client_id is not null and (tg_op = 'INSERT' or new.client_id is distinct from old.client_id) then
+        insert into session_participants
+            (practice_id, session_id, client_id, status, starts_at, ends_at, session_open, booked_at)
+        values (new.practice_id, new.id, new.client_id, participant_status(new.status), new.starts_at, new.ends_at,
+                open, new.created_at);
+
+    elsif tg_op = 'UPDATE' then
+        update session_participants
+        set starts_at = new.starts_at, ends_at = new.ends_at, session_open = open,
+            status = case
+                when new.status = old.status then status
+                when new.kind = 'one_to_one' or status = participant_status(old.status)
+                    then participant_status(new.status)
+                else status end
+        where practice_id = new.practice_id and session_id = new.id;
+
+    end if;
+
+    return null;
+
+end
+$$;
+
 CREATE FUNCTION public.lock_sealed(table_name text, row_key text, column_name text, key_id text, after uuid, at_most integer) RETURNS TABLE(row_id uuid, sealed bytea)
     LANGUAGE plpgsql
     AS $_$
@@ -43,6 +79,18 @@ begin
     using key_id, after, at_most;
 
 end $_$;
+
+CREATE FUNCTION public.participant_status(session_status text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    select case session_status
+        when 'completed' then 'attended'
+        when 'no_show' then 'no_show'
+        when 'late_cancelled' then 'late_cancelled'
+        when 'cancelled' then 'cancelled'
+        when 'cancelled_by_coach' then 'cancelled'
+        else 'booked' end
+$$;
 
 CREATE FUNCTION public.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -182,12 +230,28 @@ CREATE TABLE public.sessions (
     buffer_after_minutes integer DEFAULT 0 NOT NULL,
     override_reason text,
     busy tstzrange GENERATED ALWAYS AS (public.busy_range(starts_at, ends_at, buffer_before_minutes, buffer_after_minutes)) STORED,
+    capacity integer,
+    hold_expires_at timestamp with time zone,
+    sequence integer DEFAULT 0 NOT NULL,
+    reschedule_count integer DEFAULT 0 NOT NULL,
+    original_starts_at timestamp with time zone,
+    series_exception boolean DEFAULT false NOT NULL,
+    shifted boolean DEFAULT false NOT NULL,
+    wall_starts_at timestamp without time zone,
+    wall_fold smallint DEFAULT 0 NOT NULL,
+    cancelled_at timestamp with time zone,
+    cancelled_by uuid,
+    notes bytea,
     CONSTRAINT sessions_buffers CHECK ((((buffer_before_minutes >= 0) AND (buffer_before_minutes <= 1440)) AND ((buffer_after_minutes >= 0) AND (buffer_after_minutes <= 1440)))),
+    CONSTRAINT sessions_capacity CHECK (((capacity >= 1) AND (capacity <= 1000))),
     CONSTRAINT sessions_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT sessions_ends_after_start CHECK ((ends_at > starts_at)),
+    CONSTRAINT sessions_group_capacity CHECK (((kind = 'group'::text) = (capacity IS NOT NULL))),
+    CONSTRAINT sessions_group_client CHECK (((kind = 'one_to_one'::text) OR (client_id IS NULL))),
     CONSTRAINT sessions_kind CHECK ((kind = ANY (ARRAY['one_to_one'::text, 'group'::text]))),
     CONSTRAINT sessions_price CHECK ((price_minor >= 0)),
-    CONSTRAINT sessions_status CHECK ((status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text, 'completed'::text, 'cancelled'::text, 'late_cancelled'::text, 'cancelled_by_coach'::text, 'no_show'::text])))
+    CONSTRAINT sessions_status CHECK ((status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text, 'completed'::text, 'cancelled'::text, 'late_cancelled'::text, 'cancelled_by_coach'::text, 'no_show'::text]))),
+    CONSTRAINT sessions_wall_fold CHECK ((wall_fold = ANY (ARRAY[0, 1])))
 );
 
 CREATE FUNCTION public.visible_sessions(practice uuid, viewer_role text, viewer uuid) RETURNS SETOF public.sessions
@@ -197,8 +261,14 @@ CREATE FUNCTION public.visible_sessions(practice uuid, viewer_role text, viewer 
     where s.practice_id = practice
       and (viewer_role = 'owner'
            or (viewer_role = 'coach' and s.coach_id = viewer)
-           or (viewer_role = 'client' and s.client_id in (
-                   select c.id from clients c where c.practice_id = practice and c.user_id = viewer)))
+           or (viewer_role = 'client' and s.id in (
+                   select p.session_id from session_participants p
+                   where p.practice_id = practice and p.client_id in (
+                       select c.id from clients c where c.practice_id = practice and c.user_id = viewer)
+                   union all
+                   select w.session_id from waitlist_entries w
+                   where w.practice_id = practice and w.status in ('waiting', 'offered') and w.client_id in (
+                       select c.id from clients c where c.practice_id = practice and c.user_id = viewer))))
 $$;
 
 CREATE TABLE public.api_keys (
@@ -304,6 +374,29 @@ CREATE TABLE public.availability_overrides (
     coach_id uuid NOT NULL,
     day date NOT NULL,
     hours jsonb DEFAULT '[]'::jsonb NOT NULL
+);
+
+CREATE TABLE public.booking_policies (
+    practice_id uuid NOT NULL,
+    cancel_notice_minutes integer DEFAULT 1440 NOT NULL,
+    reschedule_notice_minutes integer DEFAULT 1440 NOT NULL,
+    late_cancel text DEFAULT 'late'::text NOT NULL,
+    max_reschedules integer,
+    hold_minutes integer DEFAULT 15 NOT NULL,
+    waitlist text DEFAULT 'offer'::text NOT NULL,
+    waitlist_offer_minutes integer DEFAULT 120 NOT NULL,
+    auto_no_show_minutes integer,
+    contact text DEFAULT ''::text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT booking_policies_auto_no_show CHECK (((auto_no_show_minutes >= 0) AND (auto_no_show_minutes <= 10080))),
+    CONSTRAINT booking_policies_cancel_notice CHECK (((cancel_notice_minutes >= 0) AND (cancel_notice_minutes <= 525600))),
+    CONSTRAINT booking_policies_hold CHECK (((hold_minutes >= 1) AND (hold_minutes <= 1440))),
+    CONSTRAINT booking_policies_late_cancel CHECK ((late_cancel = ANY (ARRAY['block'::text, 'late'::text]))),
+    CONSTRAINT booking_policies_max_reschedules CHECK ((max_reschedules >= 0)),
+    CONSTRAINT booking_policies_reschedule_notice CHECK (((reschedule_notice_minutes >= 0) AND (reschedule_notice_minutes <= 525600))),
+    CONSTRAINT booking_policies_waitlist CHECK ((waitlist = ANY (ARRAY['offer'::text, 'auto'::text]))),
+    CONSTRAINT booking_policies_waitlist_offer CHECK (((waitlist_offer_minutes >= 1) AND (waitlist_offer_minutes <= 10080)))
 );
 
 CREATE TABLE public.consumer_failures (
@@ -447,6 +540,16 @@ CREATE TABLE public.mails (
     CONSTRAINT mails_user_has_practice CHECK (((user_id IS NULL) OR (practice_id IS NOT NULL)))
 );
 
+CREATE TABLE public.meeting_settings (
+    practice_id uuid NOT NULL,
+    coach_id uuid NOT NULL,
+    kind text NOT NULL,
+    url text DEFAULT ''::text NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT meeting_settings_kind CHECK ((kind = ANY (ARRAY['link'::text, 'jitsi'::text]))),
+    CONSTRAINT meeting_settings_link CHECK (((kind <> 'link'::text) OR (url <> ''::text)))
+);
+
 CREATE TABLE public.messages (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -561,6 +664,46 @@ CREATE TABLE public.schema_migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.session_moves (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    moved_by uuid,
+    moved_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.session_participants (
+    practice_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    status text DEFAULT 'booked'::text NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    session_open boolean NOT NULL,
+    booked_at timestamp with time zone DEFAULT now() NOT NULL,
+    joined_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancel_reason text,
+    CONSTRAINT session_participants_status CHECK ((status = ANY (ARRAY['booked'::text, 'attended'::text, 'no_show'::text, 'cancelled'::text, 'late_cancelled'::text])))
+);
+
+CREATE TABLE public.session_series (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    coach_id uuid NOT NULL,
+    client_id uuid,
+    rrule text NOT NULL,
+    local_start timestamp without time zone NOT NULL,
+    timezone text NOT NULL,
+    duration_minutes integer NOT NULL,
+    split_from uuid,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT session_series_duration CHECK (((duration_minutes >= 5) AND (duration_minutes <= 1440)))
+);
+
 CREATE TABLE public.session_types (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -577,10 +720,15 @@ CREATE TABLE public.session_types (
     archived_at timestamp with time zone,
     version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    kind text DEFAULT 'one_to_one'::text NOT NULL,
+    capacity integer,
     CONSTRAINT session_types_buffer_after CHECK (((buffer_after_minutes >= 0) AND (buffer_after_minutes <= 1440))),
     CONSTRAINT session_types_buffer_before CHECK (((buffer_before_minutes >= 0) AND (buffer_before_minutes <= 1440))),
+    CONSTRAINT session_types_capacity CHECK (((capacity >= 1) AND (capacity <= 1000))),
     CONSTRAINT session_types_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT session_types_duration CHECK (((duration_minutes >= 5) AND (duration_minutes <= 1440))),
+    CONSTRAINT session_types_group_capacity CHECK (((kind = 'group'::text) = (capacity IS NOT NULL))),
+    CONSTRAINT session_types_kind CHECK ((kind = ANY (ARRAY['one_to_one'::text, 'group'::text]))),
     CONSTRAINT session_types_price CHECK ((price_minor >= 0))
 );
 
@@ -618,6 +766,19 @@ CREATE TABLE public.users (
     CONSTRAINT users_totp_has_secret CHECK (((totp_enabled_at IS NULL) OR (totp_secret IS NOT NULL)))
 );
 
+CREATE TABLE public.waitlist_entries (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    joined_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    offer_expires_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    CONSTRAINT waitlist_entries_offer CHECK (((status = 'offered'::text) = (offer_expires_at IS NOT NULL))),
+    CONSTRAINT waitlist_entries_status CHECK ((status = ANY (ARRAY['waiting'::text, 'offered'::text, 'booked'::text, 'declined'::text, 'expired'::text, 'left'::text])))
+);
+
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_hash_key UNIQUE (key_hash);
 
@@ -650,6 +811,9 @@ ALTER TABLE ONLY public.availability_overrides
 
 ALTER TABLE ONLY public.availability
     ADD CONSTRAINT availability_pkey PRIMARY KEY (practice_id, coach_id);
+
+ALTER TABLE ONLY public.booking_policies
+    ADD CONSTRAINT booking_policies_pkey PRIMARY KEY (practice_id);
 
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_external_ref_key UNIQUE (practice_id, external_ref);
@@ -711,6 +875,9 @@ ALTER TABLE ONLY public.learner_snapshots
 ALTER TABLE ONLY public.mails
     ADD CONSTRAINT mails_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.meeting_settings
+    ADD CONSTRAINT meeting_settings_pkey PRIMARY KEY (practice_id, coach_id);
+
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_client_message_key UNIQUE (conversation_id, sender_id, client_message_id);
 
@@ -759,14 +926,26 @@ ALTER TABLE ONLY public.replays
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY public.session_moves
+    ADD CONSTRAINT session_moves_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.session_participants
+    ADD CONSTRAINT session_participants_pkey PRIMARY KEY (practice_id, session_id, client_id);
+
+ALTER TABLE ONLY public.session_series
+    ADD CONSTRAINT session_series_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.session_series
+    ADD CONSTRAINT session_series_practice_id_id_key UNIQUE (practice_id, id);
+
 ALTER TABLE ONLY public.session_types
     ADD CONSTRAINT session_types_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.session_types
     ADD CONSTRAINT session_types_practice_id_id_key UNIQUE (practice_id, id);
 
-ALTER TABLE ONLY public.sessions
-    ADD CONSTRAINT sessions_client_overlap EXCLUDE USING gist (client_id WITH =, tstzrange(starts_at, ends_at) WITH &&) WHERE (((client_id IS NOT NULL) AND (status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text]))));
+ALTER TABLE ONLY public.session_participants
+    ADD CONSTRAINT sessions_client_overlap EXCLUDE USING gist (client_id WITH =, tstzrange(starts_at, ends_at) WITH &&) WHERE (((status = 'booked'::text) AND session_open));
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_coach_overlap EXCLUDE USING gist (coach_id WITH =, busy WITH &&) WHERE ((status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text])));
@@ -785,6 +964,9 @@ ALTER TABLE ONLY public.users
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.waitlist_entries
+    ADD CONSTRAINT waitlist_entries_pkey PRIMARY KEY (id);
 
 CREATE INDEX api_keys_user_idx ON public.api_keys USING btree (practice_id, user_id, created_at DESC);
 
@@ -836,11 +1018,19 @@ CREATE INDEX predictions_risk_idx ON public.predictions USING btree (practice_id
 
 CREATE INDEX refresh_tokens_session_idx ON public.refresh_tokens USING btree (session_id);
 
+CREATE INDEX session_moves_session_idx ON public.session_moves USING btree (practice_id, session_id, moved_at);
+
+CREATE INDEX session_participants_client_idx ON public.session_participants USING btree (practice_id, client_id, starts_at);
+
 CREATE INDEX session_types_practice_idx ON public.session_types USING btree (practice_id, created_at, id);
 
 CREATE INDEX sessions_client_idx ON public.sessions USING btree (practice_id, client_id, starts_at);
 
 CREATE INDEX sessions_coach_idx ON public.sessions USING btree (practice_id, coach_id, starts_at);
+
+CREATE INDEX sessions_hold_idx ON public.sessions USING btree (hold_expires_at) WHERE (status = 'held'::text);
+
+CREATE INDEX sessions_series_idx ON public.sessions USING btree (practice_id, series_id, starts_at) WHERE (series_id IS NOT NULL);
 
 CREATE INDEX sessions_starts_idx ON public.sessions USING btree (practice_id, starts_at, id);
 
@@ -848,9 +1038,15 @@ CREATE INDEX time_off_coach_idx ON public.time_off USING btree (practice_id, coa
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 
+CREATE UNIQUE INDEX waitlist_entries_once ON public.waitlist_entries USING btree (practice_id, session_id, client_id) WHERE (status = ANY (ARRAY['waiting'::text, 'offered'::text]));
+
+CREATE INDEX waitlist_entries_order_idx ON public.waitlist_entries USING btree (practice_id, session_id, joined_at, id);
+
 CREATE TRIGGER audit_chain_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_chain FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_log FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER sessions_participants AFTER INSERT OR UPDATE OF client_id, status, starts_at, ends_at ON public.sessions FOR EACH ROW EXECUTE FUNCTION public.follow_session();
 
 CREATE TRIGGER users_changed_ends_sessions AFTER UPDATE OF role, status ON public.users FOR EACH ROW WHEN (((new.role <> old.role) OR (new.status <> 'active'::text))) EXECUTE FUNCTION public.end_sessions_of_changed_user();
 
@@ -865,6 +1061,9 @@ ALTER TABLE ONLY public.availability
 
 ALTER TABLE ONLY public.availability_overrides
     ADD CONSTRAINT availability_overrides_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.booking_policies
+    ADD CONSTRAINT booking_policies_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
@@ -911,6 +1110,9 @@ ALTER TABLE ONLY public.mails
 ALTER TABLE ONLY public.mails
     ADD CONSTRAINT mails_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
 
+ALTER TABLE ONLY public.meeting_settings
+    ADD CONSTRAINT meeting_settings_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);
 
@@ -947,11 +1149,38 @@ ALTER TABLE ONLY public.refresh_tokens
 ALTER TABLE ONLY public.replays
     ADD CONSTRAINT replays_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 
+ALTER TABLE ONLY public.session_moves
+    ADD CONSTRAINT session_moves_moved_by_fkey FOREIGN KEY (practice_id, moved_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.session_moves
+    ADD CONSTRAINT session_moves_session_fkey FOREIGN KEY (practice_id, session_id) REFERENCES public.sessions(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.session_participants
+    ADD CONSTRAINT session_participants_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.session_participants
+    ADD CONSTRAINT session_participants_session_fkey FOREIGN KEY (practice_id, session_id) REFERENCES public.sessions(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.session_series
+    ADD CONSTRAINT session_series_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.session_series
+    ADD CONSTRAINT session_series_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.session_series
+    ADD CONSTRAINT session_series_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.session_series
+    ADD CONSTRAINT session_series_split_fkey FOREIGN KEY (practice_id, split_from) REFERENCES public.session_series(practice_id, id);
+
 ALTER TABLE ONLY public.session_types
     ADD CONSTRAINT session_types_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.session_types
     ADD CONSTRAINT session_types_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_cancelled_by_fkey FOREIGN KEY (practice_id, cancelled_by) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
@@ -963,6 +1192,9 @@ ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 
 ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_series_fkey FOREIGN KEY (practice_id, series_id) REFERENCES public.session_series(practice_id, id);
+
+ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
 
 ALTER TABLE ONLY public.time_off
@@ -970,4 +1202,10 @@ ALTER TABLE ONLY public.time_off
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.waitlist_entries
+    ADD CONSTRAINT waitlist_entries_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.waitlist_entries
+    ADD CONSTRAINT waitlist_entries_session_fkey FOREIGN KEY (practice_id, session_id) REFERENCES public.sessions(practice_id, id) ON DELETE CASCADE;
 

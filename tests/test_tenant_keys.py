@@ -24,7 +24,6 @@ NO_REFERENCE = {
     "conversation_events.message_id": "written by the statement that writes the message, in its conversation",
     "conversation_events.actor_id": "written by the statement that checks the member",
     "messages.client_message_id": "a name that the sender made up",
-    "sessions.series_id": "a name that the sessions of a series share",
 }
 
 LIST_REFERENCES = """

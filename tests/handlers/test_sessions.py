@@ -48,7 +48,9 @@ async def test_booked_session_is_read_back_whole(api: Api, house: House) -> None
     session = answer.data
     assert session["ends_at"] == "2030-05-06T11:00:00+00:00"
     assert (session["status"], session["kind"], session["currency"]) == ("scheduled", "one_to_one", "EUR")
-    assert session["participants"] == [{"client_id": str(house.client_id), "user_id": str(house.client.user_id)}]
+    (participant,) = session["participants"]
+    assert (participant["client_id"], participant["user_id"]) == (str(house.client_id), str(house.client.user_id))
+    assert (participant["status"], session["booked"], session["capacity"]) == ("booked", 1, None)
     assert (await api.get(f"{BASE}/{session['id']}", house.client)).data == session
     assert await types(api) == ["SessionBooked"]
 

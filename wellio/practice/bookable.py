@@ -38,9 +38,9 @@ where practice_id = $1 and coach_id = $2 and status in ('held', 'scheduled', 'in
 
 LIST_ATTENDING = """
 select starts_at, ends_at
-from sessions
-where practice_id = $1 and client_id = $2 and status in ('held', 'scheduled', 'in_progress')
-  and starts_at < $4 and ends_at > $3 and id is distinct from $5
+from session_participants
+where practice_id = $1 and client_id = $2 and status = 'booked' and session_open
+  and starts_at < $4 and ends_at > $3 and session_id is distinct from $5
 """
 
 # What counts towards a coach's limits: all but the cancelled.

@@ -26,6 +26,7 @@ Kind = Literal["one_to_one", "group"]
 Status = Literal[
     "held", "scheduled", "in_progress", "completed", "cancelled", "late_cancelled", "cancelled_by_coach", "no_show"
 ]
+ParticipantStatus = Literal["booked", "attended", "no_show", "cancelled", "late_cancelled"]
 NextStatus = Literal["in_progress", "completed", "cancelled", "no_show"]
 MAX_LENGTH = timedelta(hours=24)
 OPEN = frozenset({"held", "scheduled", "in_progress"})
@@ -39,14 +40,23 @@ STEPS: dict[str, tuple[frozenset[str], EventType]] = {
 AFTER_START = frozenset({"completed", "no_show"})
 
 LIST_SESSIONS = """
-select s.*, c.user_id as client_user_id
+select s.*, p.participants, p.booked
 from visible_sessions($1, $2, $3) s
-left join clients c on c.practice_id = $1 and c.id = s.client_id
+cross join lateral (
+    select count(*) filter (where sp.status in ('booked', 'attended', 'no_show')) as booked,
+           jsonb_agg(jsonb_build_object(
+               'client_id', sp.client_id, 'user_id', c.user_id, 'status', sp.status, 'joined_at', sp.joined_at
+           ) order by sp.booked_at, sp.client_id) filter (where $2 <> 'client' or c.user_id = $3) as participants
+    from session_participants sp
+    join clients c on c.practice_id = $1 and c.id = sp.client_id
+    where sp.practice_id = $1 and sp.session_id = s.id
+) p
 where ($4::timestamptz is null or s.starts_at >= $4)
   and ($5::timestamptz is null or s.starts_at < $5)
   and ($6::text is null or s.status = $6)
   and ($7::uuid is null or s.coach_id = $7)
-  and ($8::uuid is null or s.client_id = $8)
+  and ($8::uuid is null or s.id in (
+          select sp.session_id from session_participants sp where sp.practice_id = $1 and sp.client_id = $8))
 order by
   case when $9 = '-starts_at' then s.starts_at end desc,
   s.starts_at, s.id
@@ -60,13 +70,22 @@ where ($4::timestamptz is null or s.starts_at >= $4)
   and ($5::timestamptz is null or s.starts_at < $5)
   and ($6::text is null or s.status = $6)
   and ($7::uuid is null or s.coach_id = $7)
-  and ($8::uuid is null or s.client_id = $8)
+  and ($8::uuid is null or s.id in (
+          select sp.session_id from session_participants sp where sp.practice_id = $1 and sp.client_id = $8))
 """
 
 GET_SESSION = """
-select s.*, c.user_id as client_user_id
+select s.*, p.participants, p.booked
 from visible_sessions($1, $2, $3) s
-left join clients c on c.practice_id = $1 and c.id = s.client_id
+cross join lateral (
+    select count(*) filter (where sp.status in ('booked', 'attended', 'no_show')) as booked,
+           jsonb_agg(jsonb_build_object(
+               'client_id', sp.client_id, 'user_id', c.user_id, 'status', sp.status, 'joined_at', sp.joined_at
+           ) order by sp.booked_at, sp.client_id) filter (where $2 <> 'client' or c.user_id = $3) as participants
+    from session_participants sp
+    join clients c on c.practice_id = $1 and c.id = sp.client_id
+    where sp.practice_id = $1 and sp.session_id = s.id
+) p
 where s.id = $4
 """
 
@@ -84,8 +103,10 @@ where practice_id = $1 and id = $2
 LIST_SESSION_AUDIENCE = """
 select s.coach_id as user_id from sessions s where s.practice_id = $1 and s.id = $2
 union
-select c.user_id from sessions s join clients c on c.practice_id = s.practice_id and c.id = s.client_id
-where s.practice_id = $1 and s.id = $2 and c.user_id is not null
+select c.user_id
+from session_participants p
+join clients c on c.practice_id = p.practice_id and c.id = p.client_id
+where p.practice_id = $1 and p.session_id = $2 and c.user_id is not null
 union
 select id from users where practice_id = $1 and role = 'owner' and status = 'active'
 """
@@ -125,15 +146,24 @@ class SessionQuery(PageQuery):
 class Participant:
     client_id: UUID
     user_id: UUID | None
+    status: ParticipantStatus
+    joined_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
+    """`participants`: all of them for staff, a client only themself. `booked`: how many there are of `capacity`, which
+    a one-to-one has none of. `hold_expires_at`: until when a held one takes its time. `sequence` counts changes of the
+    time (RFC 5545). `original_starts_at`: where the series had put it; `shifted`: its wall time did not exist that day.
+    """
+
     id: UUID
     kind: Kind
     coach_id: UUID
     client_id: UUID | None
     participants: Sequence[Participant]
+    capacity: int | None
+    booked: int
     title: str
     status: Status
     starts_at: datetime
@@ -144,7 +174,13 @@ class Session:
     price_minor: int
     currency: str
     series_id: UUID | None
+    original_starts_at: datetime | None
+    shifted: bool
     session_type_id: UUID | None
+    hold_expires_at: datetime | None
+    sequence: int
+    reschedule_count: int
+    cancelled_at: datetime | None
     cancel_reason: str | None
     version: int
     created_at: datetime
@@ -319,13 +355,14 @@ def session_event(kind: EventType, actor: Actor, session: Session) -> Event:
 
 
 def _session(row: Row) -> Session:
-    participants = [Participant(row["client_id"], row["client_user_id"])] if row["client_id"] else []
     return Session(
         id=row["id"],
         kind=row["kind"],
         coach_id=row["coach_id"],
         client_id=row["client_id"],
-        participants=participants,
+        participants=[_participant(p) for p in row["participants"] or ()],
+        capacity=row["capacity"],
+        booked=row["booked"],
         title=row["title"],
         status=row["status"],
         starts_at=row["starts_at"],
@@ -336,9 +373,25 @@ def _session(row: Row) -> Session:
         price_minor=row["price_minor"],
         currency=row["currency"],
         series_id=row["series_id"],
+        original_starts_at=row["original_starts_at"],
+        shifted=row["shifted"],
         session_type_id=row["session_type_id"],
+        hold_expires_at=row["hold_expires_at"],
+        sequence=row["sequence"],
+        reschedule_count=row["reschedule_count"],
+        cancelled_at=row["cancelled_at"],
         cancel_reason=row["cancel_reason"],
         version=row["version"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+    )
+
+
+def _participant(item: dict[str, Any]) -> Participant:
+    joined_at = item["joined_at"]
+    return Participant(
+        client_id=UUID(item["client_id"]),
+        user_id=UUID(item["user_id"]) if item["user_id"] else None,
+        status=item["status"],
+        joined_at=datetime.fromisoformat(joined_at) if joined_at else None,
     )
