@@ -30,7 +30,8 @@ from wellio.live import Live, Push
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 from wellio.practice.bookings import NewSession, book_session
-from wellio.practice.sessions import Session, SessionChanges, change_session
+from wellio.practice.session_changes import SessionChanges, change_session
+from wellio.practice.sessions import Session
 from wellio.subscriptions import SUBSCRIPTIONS, consumers, lead_with, notify, store_predictions
 
 TOMORROW = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) + timedelta(days=1)

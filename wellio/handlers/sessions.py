@@ -3,14 +3,8 @@
 from wellio.handlers.routes import Call, NoInput, Route
 from wellio.pages import Page
 from wellio.practice.bookings import NewSession, book_session
-from wellio.practice.sessions import (
-    Session,
-    SessionChanges,
-    SessionQuery,
-    change_session,
-    get_session,
-    list_sessions,
-)
+from wellio.practice.session_changes import SessionChanges, change_session
+from wellio.practice.sessions import Session, SessionQuery, get_session, list_sessions
 
 
 async def list_sessions_page(call: Call[NoInput, SessionQuery]) -> Page[Session]:
