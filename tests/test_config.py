@@ -38,6 +38,13 @@ def test_production_needs_and_takes_real_settings() -> None:
             read_config({k: v for k, v in PRODUCTION.items() if k != name})
 
 
+def test_production_calls_nothing_on_its_own_machine() -> None:
+    assert not read_config(PRODUCTION).outgoing.loopback
+    assert read_config({"OUTGOING_LOOPBACK": "1"}).outgoing.loopback
+    with pytest.raises(StartupError, match="OUTGOING_LOOPBACK"):
+        read_config(PRODUCTION | {"OUTGOING_LOOPBACK": "1"})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [

@@ -61,6 +61,7 @@ def test_imports_point_one_way(path: Path) -> None:
             assert layer_of(target) <= layer_of(wing), f"{path}: {name} lies above it"
         if wing in AREAS:
             assert name.split(".")[0] not in FRAMEWORKS, f"{path}: an area package imports {name}"
+            assert name != "wellio.guarded_http", f"{path}: an area package is given what it calls by"
         if name.split(".")[0] == "apscheduler":
             assert path.name == "schedule.py", f"{path}: APScheduler belongs to jobs/schedule.py"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from wellio.errors import StartupError
+from wellio.outgoing import OutgoingRules
 
 ROOT = Path(__file__).parent.parent
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -48,6 +49,7 @@ class Config:
     mail_from: str = "Wellio <no-reply@localhost>"
     trusted_proxies: tuple[Network, ...] = ()
     rate_limit_scale: float = 1.0
+    outgoing_loopback: bool = False
 
     @property
     def production(self) -> bool:
@@ -57,6 +59,11 @@ class Config:
     def keeps_mails(self) -> bool:
         """Whether mails go nowhere but into the data folder, to be read at /mailbox."""
         return not self.production and self.smtp_url is None
+
+    @property
+    def outgoing(self) -> OutgoingRules:
+        """What webhooks and calendars may call."""
+        return OutgoingRules(loopback=self.outgoing_loopback)
 
 
 def read_config(environ: Mapping[str, str]) -> Config:
@@ -84,6 +91,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         mail_from=reader.sender("MAIL_FROM", "Wellio <no-reply@localhost>"),
         trusted_proxies=reader.networks("TRUSTED_PROXIES"),
         rate_limit_scale=reader.positive("RATE_LIMIT_SCALE", 1.0),
+        outgoing_loopback=reader.flag("OUTGOING_LOOPBACK", default=False),
     )
     if config.production:
         problems += _production_problems(config)
@@ -276,6 +284,8 @@ def _production_problems(config: Config) -> list[str]:
         )
         if not value
     ]
+    if config.outgoing_loopback:
+        problems.append("OUTGOING_LOOPBACK is 1: production calls nothing on its own machine; leave it out.")
     if not config.encryption_keys:
         problems.append("ENCRYPTION_KEYS is not set: production needs one: k1: and then openssl rand -base64 32.")
     if not config.jwt_secret:

@@ -17,8 +17,9 @@ class EventType(StrEnum):
     USER_LOGGED_IN = "UserLoggedIn"
     CLIENT_CREATED = "ClientCreated"
     CLIENT_UPDATED = "ClientUpdated"  # payload: changed (names of fields), status (if it changed)
-    SESSION_BOOKED = "SessionBooked"  # payload of session events: by (role), status, starts_at, ends_at, coach_id
-    SESSION_RESCHEDULED = "SessionRescheduled"
+    # payload of session events: by (role), status, starts_at, ends_at, coach_id, version
+    SESSION_BOOKED = "SessionBooked"
+    SESSION_RESCHEDULED = "SessionRescheduled"  # payload adds previous_start_at
     SESSION_STARTED = "SessionStarted"
     SESSION_COMPLETED = "SessionCompleted"
     SESSION_MISSED = "SessionMissed"

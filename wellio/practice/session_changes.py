@@ -75,7 +75,7 @@ async def change_session(
             buffers = await _check_new_place(tx.connection, actor, after, changes.override_reason)
         await _update(tx.connection, actor.practice_id, after, buffers, changes.override_reason)
         session = await get_session(tx.connection, actor, session_id)
-        tx.record(session_event(_what_happened(before, session), actor, session))
+        tx.record(session_event(_what_happened(before, session), actor, session, before=before))
         if session.status == "completed" and session.client_id:
             await touch_clients(tx.connection, actor.practice_id, {session.client_id: session.ends_at})
         return session

@@ -175,7 +175,8 @@ def check_length(starts_at: datetime, ends_at: datetime) -> None:
         raise Invalid.field("ends_at", "A session lasts at most 24 hours.")
 
 
-def session_event(kind: EventType, actor: Actor, session: Session) -> Event:
+def session_event(kind: EventType, actor: Actor, session: Session, *, before: Session | None = None) -> Event:
+    """`before`: as it was, where a move is told of."""
     return Event(
         type=kind,
         practice_id=actor.practice_id,
@@ -189,6 +190,8 @@ def session_event(kind: EventType, actor: Actor, session: Session) -> Event:
             "starts_at": session.starts_at,
             "ends_at": session.ends_at,
             "price_minor": session.price_minor,
+            "version": session.version,
+            **({"previous_start_at": before.starts_at} if kind is EventType.SESSION_RESCHEDULED and before else {}),
         },
     )
 
