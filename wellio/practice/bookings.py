@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -23,6 +24,7 @@ from wellio.practice.bookable import Buffers, Place, check_place, find_own_clien
 from wellio.practice.clients import get_client
 from wellio.practice.session_types import SessionType
 from wellio.practice.sessions import Reason, Session, check_length, get_session, session_event
+from wellio.practice.wall_clock import reading_of
 from wellio.values import Currency, Input, Line, Minor, Moment, Url, Zone
 
 # What a client may say of the session they book.
@@ -32,8 +34,8 @@ BY_CLIENTS = frozenset({"client_id", "coach_id", "session_type_id", "starts_at"}
 INSERT_SESSION = """
 insert into sessions (id, practice_id, coach_id, client_id, title, starts_at, ends_at, timezone, location,
                       meeting_url, price_minor, currency, session_type_id, buffer_before_minutes,
-                      buffer_after_minutes, override_reason)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                      buffer_after_minutes, override_reason, wall_starts_at, wall_fold)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 """
 
 
@@ -64,7 +66,7 @@ async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: O
     (what is not offered to a client) and OUTSIDE_AVAILABILITY (staff may override it with a reason)."""
     session_id = uuid7()
     async with outbox.transaction(once) as tx:
-        terms = await _terms(tx.connection, actor, new)
+        terms = await terms_of(tx.connection, actor, new)
         buffers = await check_place(
             tx.connection, actor, terms.place, terms.session_type, override_reason=new.override_reason
         )
@@ -75,7 +77,7 @@ async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: O
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
+class Terms:
     """What was asked for, with what the type, the client and the practice add to it."""
 
     place: Place
@@ -88,14 +90,14 @@ class _Terms:
     currency: str
 
 
-async def _terms(connection: Connection, actor: Actor, new: NewSession) -> _Terms:
+async def terms_of(connection: Connection, actor: Actor, new: NewSession) -> Terms:
     coach_id, client_id, zone = await _who(connection, actor, new)
     session_type = (
         await find_type_for(connection, actor, new.session_type_id, coach_id) if new.session_type_id else None
     )
     ends_at = _end(new, session_type)
     currency = new.currency or (session_type.currency if session_type else None)
-    return _Terms(
+    return Terms(
         place=Place(coach_id=coach_id, client_id=client_id, starts_at=new.starts_at, ends_at=ends_at),
         session_type=session_type,
         title=_first(new.title, session_type and session_type.name, ""),
@@ -131,9 +133,10 @@ async def _who(connection: Connection, actor: Actor, new: NewSession) -> tuple[U
 
 
 async def _insert(
-    connection: Connection, practice_id: UUID, session_id: UUID, terms: _Terms, buffers: Buffers, reason: str | None
+    connection: Connection, practice_id: UUID, session_id: UUID, terms: Terms, buffers: Buffers, reason: str | None
 ) -> None:
     place, session_type = terms.place, terms.session_type
+    reading = reading_of(ZoneInfo(terms.timezone), place.starts_at)
     await connection.execute(
         INSERT_SESSION,
         session_id,
@@ -152,6 +155,8 @@ async def _insert(
         buffers.before,
         buffers.after,
         reason,
+        reading.wall,
+        reading.fold,
     )
 
 

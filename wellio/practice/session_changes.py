@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -16,6 +17,7 @@ from wellio.practice.bookable import Buffers, Place, check_place
 from wellio.practice.clients import touch_clients
 from wellio.practice.session_types import find_session_type
 from wellio.practice.sessions import Reason, Session, check_length, get_session, session_event
+from wellio.practice.wall_clock import reading_of
 from wellio.values import Input, Line, Minor, Moment, Url, Zone
 
 NextStatus = Literal["in_progress", "completed", "cancelled", "no_show"]
@@ -35,6 +37,12 @@ update sessions
 set title = $3, status = $4, starts_at = $5, ends_at = $6, timezone = $7, location = $8, meeting_url = $9,
     price_minor = $10, cancel_reason = $11, buffer_before_minutes = coalesce($12, buffer_before_minutes),
     buffer_after_minutes = coalesce($13, buffer_after_minutes), override_reason = coalesce($14, override_reason),
+    -- Where neither time nor zone changes, the wall time stays as agreed, also one that clocks skip on that day.
+    wall_starts_at = case when (starts_at, timezone) = ($5, $7) then wall_starts_at else $15 end,
+    wall_fold = case when (starts_at, timezone) = ($5, $7) then wall_fold else $16 end,
+    shifted = shifted and (starts_at, timezone) = ($5, $7),
+    series_exception = series_exception or (series_id is not null and
+        (title, starts_at, ends_at, timezone, location, meeting_url, price_minor) <> ($3, $5, $6, $7, $8, $9, $10)),
     version = version + 1, updated_at = now()
 where practice_id = $1 and id = $2
 """
@@ -158,6 +166,7 @@ def _what_happened(before: Session, after: Session) -> EventType:
 async def _update(
     connection: Connection, practice_id: UUID, session: Session, buffers: Buffers | None, reason: str | None
 ) -> None:
+    reading = reading_of(ZoneInfo(session.timezone), session.starts_at)
     await connection.execute(
         UPDATE_SESSION,
         practice_id,
@@ -174,4 +183,6 @@ async def _update(
         buffers.before if buffers else None,
         buffers.after if buffers else None,
         reason,
+        reading.wall,
+        reading.fold,
     )

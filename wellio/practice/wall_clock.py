@@ -5,6 +5,7 @@ A wall time that is skipped is read with the offset before the gap, one that com
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -24,6 +25,28 @@ def exists(zone: ZoneInfo, day: date, at: time) -> bool:
     """Whether clocks show that time on that day."""
     shown = instant_of(zone, day, at).astimezone(zone)
     return (shown.date(), shown.time()) == (day, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a wall clock shows, naive; `fold` 1: for the second time that day (PEP 495)."""
+
+    wall: datetime
+    fold: int = 0
+
+
+def reading_of(zone: ZoneInfo, instant: datetime) -> Reading:
+    local = instant.astimezone(zone)
+    return Reading(local.replace(tzinfo=None, fold=0), local.fold)
+
+
+def instant_read(zone: ZoneInfo, reading: Reading) -> datetime:
+    """The instant, in UTC, at which the clock shows it; of a skipped time that of the offset before the gap."""
+    return reading.wall.replace(tzinfo=zone, fold=0 if is_skipped(zone, reading.wall) else reading.fold).astimezone(UTC)
+
+
+def is_skipped(zone: ZoneInfo, wall: datetime) -> bool:
+    return not exists(zone, wall.date(), wall.time())
 
 
 def local_date(zone: ZoneInfo, instant: datetime) -> date:
