@@ -119,6 +119,13 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
         " values ($1, $2, $3, 'Coaching', 60, 'EUR')",
         ids["session_type_id"], house.practice.id, house.coach.user_id,
     )  # fmt: skip
+    ids["series_id"] = uuid4()
+    await db.execute(
+        "insert into session_series (id, practice_id, coach_id, client_id, rrule, local_start, timezone,"
+        " duration_minutes) values ($1, $2, $3, $4, 'FREQ=WEEKLY;COUNT=1', '2030-01-01 10:00', 'UTC', 60)",
+        ids["series_id"], house.practice.id, house.coach.user_id, house.client_id,
+    )  # fmt: skip
+    await db.execute("update sessions set series_id = $2 where id = $1", ids["session_id"], ids["series_id"])
     ids |= await open_chat(Outbox(db), house, canary)
     ids |= await open_doors(db, house, canary)
     scene = Scene(house, foreign, ids)

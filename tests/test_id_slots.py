@@ -32,6 +32,7 @@ REFERS_TO = {
     "member_ids": "client",
     "user_id": "client",
     "session_id": "session_id",
+    "series_id": "series_id",
     "payment_id": "payment_id",
     "conversation_id": "conversation_id",
     "message_id": "message_id",
@@ -47,8 +48,8 @@ REFERS_TO = {
 OWN_NAMES = {"client_message_id"}
 # Staff are known to everybody in a practice; what is asked about these within it is the matrix's to say.
 OF_ONE_CLIENT = {
-    "client_id", "session_id", "payment_id", "conversation_id", "message_id", "reply_to", "device_id", "invitation_id",
-    "api_key_id",
+    "client_id", "session_id", "series_id", "payment_id", "conversation_id", "message_id", "reply_to", "device_id",
+    "invitation_id", "api_key_id",
 }  # fmt: skip
 
 

@@ -25,6 +25,12 @@ class EventType(StrEnum):
     SESSION_MISSED = "SessionMissed"
     SESSION_CANCELLED = "SessionCancelled"  # payload adds status: who cancelled, and how late
     SESSION_UPDATED = "SessionUpdated"
+    # Of several sessions of a series at once, whose own events (with series_id) come with it. Subject: the series;
+    # payload: by, coach_id, session_ids, starts_at (of the first), count.
+    SERIES_BOOKED = "SeriesBooked"
+    SERIES_MOVED = "SeriesMoved"
+    SERIES_UPDATED = "SeriesUpdated"
+    SERIES_CANCELLED = "SeriesCancelled"
     AVAILABILITY_CHANGED = "AvailabilityChanged"  # subject: the coach; payload: changed (names of fields)
     SESSION_TYPE_CHANGED = "SessionTypeChanged"
     CONVERSATION_STARTED = "ConversationStarted"

@@ -3,6 +3,7 @@
 from wellio.handlers.routes import Call, NoInput, Route
 from wellio.pages import Page
 from wellio.practice.bookings import NewSession, book_session
+from wellio.practice.series import Series, book_series
 from wellio.practice.session_changes import SessionChanges, change_session
 from wellio.practice.sessions import Session, SessionQuery, get_session, list_sessions
 
@@ -12,8 +13,13 @@ async def list_sessions_page(call: Call[NoInput, SessionQuery]) -> Page[Session]
     return await list_sessions(call.services.db, call.actor, call.query)
 
 
-async def post_session(call: Call[NewSession, NoInput]) -> Session:
-    """Book a session. 409 SLOT_TAKEN when coach or client is taken at that time. Clients book what is offered."""
+async def post_session(call: Call[NewSession, NoInput]) -> Session | Series:
+    """Book a session; with `rrule` a series of them. Clients book what is offered.
+
+    409 SLOT_TAKEN when coach or client is taken at that time, SERIES_CONFLICT with all such dates of a series.
+    """
+    if call.body.rrule is not None:
+        return await book_series(call.services.outbox, call.actor, call.body, once=call.once)
     return await book_session(call.services.outbox, call.actor, call.body, once=call.once)
 
 
@@ -38,7 +44,7 @@ ROUTES = (
     ),
     Route(
         method="POST", path=BASE, handler=post_session, tag="sessions",
-        body=NewSession, answer=Session, status=201, creates=True, errors=(409,),
+        body=NewSession, answer=Session | Series, status=201, creates=True, errors=(409,),
     ),
     Route(method="GET", path=ONE, handler=get_session_by_id, tag="sessions", answer=Session, reads=True),
     Route(

@@ -17,6 +17,7 @@ from wellio.handlers import (
     password_changes,
     payments,
     predictions,
+    session_series,
     session_types,
     sessions,
 )
@@ -33,6 +34,7 @@ ROUTES: tuple[Route, ...] = (
     *members.ROUTES,
     *clients.ROUTES,
     *sessions.ROUTES,
+    *session_series.ROUTES,
     *session_types.ROUTES,
     *availability.ROUTES,
     *payments.ROUTES,

@@ -42,6 +42,13 @@ SESSION_WORDS: Mapping[EventType, tuple[str, str, str]] = {
     EventType.SESSION_BOOKED: ("session_booked", "New session with {other}", "{when}"),
     EventType.SESSION_RESCHEDULED: ("session_rescheduled", "Session with {other} moved", "Now {when}"),
     EventType.SESSION_CANCELLED: ("session_cancelled", "Session with {other} cancelled", "It was on {when}"),
+    EventType.SERIES_BOOKED: ("session_booked", "{count} new sessions with {other}", "First on {when}"),
+    EventType.SERIES_MOVED: ("session_rescheduled", "{count} sessions with {other} moved", "First on {when}"),
+    EventType.SERIES_CANCELLED: (
+        "session_cancelled",
+        "{count} sessions with {other} cancelled",
+        "First on {when}",
+    ),
 }
 AT_RISK = "client_at_risk"
 
@@ -89,11 +96,12 @@ async def insert_notifications(connection: Connection, new: Sequence[NewNotifica
 
 
 async def list_session_news(connection: Connection, events: Sequence[Event]) -> list[NewNotification]:
-    """What the coach and the client of each session should hear; never who did it themself."""
-    about = [(e.practice_id, e.subject_id) for e in events]
-    rows = await connection.fetch(LIST_SESSION_PEOPLE, [p for p, _ in about], [s for _, s in about])
+    """What the coach and the client of each session should hear; never who did it themself. Many sessions of a series
+    at once are one piece of news."""
+    told = [(event, session_id) for event in events if (session_id := _told_session(event))]
+    rows = await connection.fetch(LIST_SESSION_PEOPLE, [e.practice_id for e, _ in told], [s for _, s in told])
     people = {row["id"]: row for row in rows}
-    return [news for event in events if event.subject_id in people for news in _news(event, people[event.subject_id])]
+    return [news for event, id_ in told if id_ in people for news in _news(event, people[id_])]
 
 
 def risk_news(change: Change, user_ids: Iterable[UUID]) -> list[NewNotification]:
@@ -116,6 +124,13 @@ def risk_news(change: Change, user_ids: Iterable[UUID]) -> list[NewNotification]
     ]
 
 
+def _told_session(event: Event) -> UUID | None:
+    """The session that an event is told by: of a series' event the first, of one among its many none."""
+    if event.type.value.startswith("Session"):
+        return None if "series_id" in event.payload else event.subject_id
+    return UUID(event.payload["session_ids"][0])
+
+
 def _news(event: Event, people: Row) -> list[NewNotification]:
     coach = (people["coach_id"], people["client_name"] or "a group", people["coach_timezone"])
     client = (people["client_user_id"], people["coach_name"], people["client_timezone"])
@@ -126,7 +141,7 @@ def _news(event: Event, people: Row) -> list[NewNotification]:
 def _session_news(event: Event, people: Row, user_id: UUID, other: str, zone: str) -> NewNotification:
     kind, title, body = SESSION_WORDS[event.type]
     starts_at = _starts_at(event) or people["starts_at"]
-    words = {"other": other, "when": _when(starts_at, zone)}
+    words = {"other": other, "when": _when(starts_at, zone), "count": event.payload.get("count", 1)}
     return NewNotification(
         practice_id=event.practice_id,
         user_id=user_id,

@@ -5,7 +5,7 @@ What is named wins; the session type gives the rest. A client names a type and a
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -27,6 +27,7 @@ from wellio.practice.sessions import Reason, Session, check_length, get_session,
 from wellio.practice.wall_clock import reading_of
 from wellio.values import Currency, Input, Line, Minor, Moment, Url, Zone
 
+OnConflict = Literal["fail", "skip"]
 # What a client may say of the session they book.
 BY_CLIENTS = frozenset({"client_id", "coach_id", "session_type_id", "starts_at"})
 
@@ -44,6 +45,11 @@ class NewSession(Input):
 
     The coach is the actor unless an owner names another. A client names a type and a start, and nothing else but
     themself. `override_reason`: why staff book outside of the availability.
+
+    `rrule` makes it a series (RFC 5545): FREQ (DAILY, WEEKLY, MONTHLY, YEARLY), INTERVAL, BYDAY, BYMONTHDAY, and COUNT
+    or UNTIL, both inclusive; at most 104 sessions. `starts_at` is the first, and its wall time in `timezone` is kept
+    across changes of clocks; months without the day are skipped. `on_conflict`: `fail` (by default) books none when
+    one of the dates can't be taken, `skip` books the others.
     """
 
     client_id: UUID | None = None
@@ -59,11 +65,15 @@ class NewSession(Input):
     price_minor: Minor | None = None
     currency: Currency | None = None
     override_reason: Reason | None = None
+    rrule: Annotated[str, Field(min_length=1, max_length=300, examples=["FREQ=WEEKLY;BYDAY=MO;COUNT=10"])] | None = None
+    on_conflict: OnConflict | None = None
 
 
 async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: Once | None = None) -> Session:
     """Raises Invalid for a client, coach or type out of the actor's reach; Conflict SLOT_TAKEN, SLOT_UNAVAILABLE
     (what is not offered to a client) and OUTSIDE_AVAILABILITY (staff may override it with a reason)."""
+    if new.on_conflict is not None:
+        raise Invalid.field("on_conflict", "Goes with rrule only.")
     session_id = uuid7()
     async with outbox.transaction(once) as tx:
         terms = await terms_of(tx.connection, actor, new)

@@ -152,7 +152,7 @@ async def list_sessions(db: Database, actor: Actor, query: SessionQuery) -> Page
     async with db.connection() as connection:
         rows = await connection.fetch(LIST_SESSIONS, *filters, query.sort, query.page_size, query.offset)
         total = await connection.fetchval(COUNT_SESSIONS, *filters)
-    return page_of([_session(row) for row in rows], query=query, total=total)
+    return page_of([session_of(row) for row in rows], query=query, total=total)
 
 
 async def get_session(db: Database | Connection, actor: Actor, session_id: UUID) -> Session:
@@ -160,7 +160,7 @@ async def get_session(db: Database | Connection, actor: Actor, session_id: UUID)
     row = await db.fetchrow(GET_SESSION, *actor.scope, session_id)
     if row is None:
         raise NotFound("No such session.")
-    return _session(row)
+    return session_of(row)
 
 
 async def list_session_audience(db: Database, practice_id: UUID, session_id: UUID) -> list[UUID]:
@@ -196,7 +196,7 @@ def session_event(kind: EventType, actor: Actor, session: Session, *, before: Se
     )
 
 
-def _session(row: Row) -> Session:
+def session_of(row: Row) -> Session:
     return Session(
         id=row["id"],
         kind=row["kind"],

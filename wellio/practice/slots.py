@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from wellio.practice.wall_clock import local_date, offset_segments
@@ -24,6 +25,8 @@ MOMENT = timedelta(microseconds=1)
 WallInterval = tuple[int, int]
 # Half-open, aware, in UTC.
 Interval = tuple[datetime, datetime]
+# closed: not open, or not within notice, window and limits.
+Verdict = Literal["free", "taken", "closed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,36 @@ def is_slot(opening: Opening, wanted: Wanted, taken: Taken, *, now: datetime, st
 def is_free(opening: Opening, wanted: Wanted, taken: Taken, *, now: datetime, start: datetime) -> bool:
     """The same for who need not keep to the increments."""
     return _Free(opening, wanted, taken, now=now, first=start, last=start + MOMENT).at(start)
+
+
+def place_series(
+    opening: Opening | None, wanted: Wanted, taken: Taken, *, now: datetime, starts: Sequence[datetime]
+) -> list[Verdict]:
+    """What `is_free` says of each of rising `starts`, those before it that are free being taken already.
+
+    Without an opening, and in the past (it records what was), only overlaps are refused.
+    """
+    busy, attending = _Disjoint(taken.busy), _Disjoint(taken.attending)
+    allowed = _Allowed(opening, taken, now) if opening else None
+    verdicts: list[Verdict] = []
+    free_from: datetime | None = None
+    for start in starts:
+        end, (busy_from, busy_to) = start + wanted.duration, wanted.busy_from(start)
+        if opening and allowed and start >= now and not (allowed.at(start) and _is_open(opening, start, end)):
+            verdicts.append("closed")
+            continue
+        if (free_from and busy_from < free_from) or busy.touches(busy_from, busy_to) or attending.touches(start, end):
+            verdicts.append("taken")
+            continue
+        verdicts.append("free")
+        free_from = busy_to
+        if allowed:
+            allowed.count(start)
+    return verdicts
+
+
+def _is_open(opening: Opening, start: datetime, end: datetime) -> bool:
+    return _Disjoint(_open_intervals(opening, start - DAY, end + DAY)).holds(start, end)
 
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
@@ -202,9 +235,12 @@ class _Allowed:
         self._limits = opening.limits
         self._counts: dict[tuple[object, ...], int] = {}
         for start in taken.counted:
-            for period, limit in self._periods(local_date(opening.zone, start)):
-                if limit is not None:
-                    self._counts[period] = self._counts.get(period, 0) + 1
+            self.count(start)
+
+    def count(self, start: datetime) -> None:
+        for period, limit in self._periods(local_date(self._zone, start)):
+            if limit is not None:
+                self._counts[period] = self._counts.get(period, 0) + 1
 
     def at(self, start: datetime) -> bool:
         day = local_date(self._zone, start)
