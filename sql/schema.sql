@@ -8,6 +8,63 @@ CREATE FUNCTION public.busy_range(starts_at timestamp with time zone, ends_at ti
     select tstzrange(starts_at - make_interval(mins => before_minutes), ends_at + make_interval(mins => after_minutes))
 $$;
 
+CREATE FUNCTION public.check_credits_left() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform lock_account(new.practice_id, new.client_id);
+
+    if (select coalesce(sum(e.amount), 0) from credit_entries e where e.lot_id = new.lot_id) + new.amount < 0 then
+        raise exception 'There are not so many credits left.'
+            using errcode = 'check_violation', constraint = 'credit_entries_not_below_zero';
+
+    end if;
+
+    return new;
+
+end $$;
+
+CREATE FUNCTION public.check_payment_taken_back() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+    original payments;
+
+    standing bigint;
+
+begin
+    perform lock_account(new.practice_id, new.client_id);
+
+    select * into original from payments where id = new.payment_id;
+
+    if (new.kind = 'refund_void') <> (original.kind = 'refund') or original.kind not in ('payment', 'refund') then
+        raise exception 'A % can not take back a %.', new.kind, original.kind
+            using errcode = 'check_violation', constraint = 'payments_takes_back';
+
+    end if;
+
+    -- Of a payment: what was neither refunded nor voided. Of a refund: all, or nothing once it is voided.
+    select original.amount_minor - coalesce(sum(t.amount_minor), 0) into standing
+    from payments t
+    where t.payment_id = original.id
+      and not exists (select from payments v where v.payment_id = t.id and v.kind = 'refund_void');
+
+    if new.kind = 'refund' and new.amount_minor > standing then
+        raise exception 'More than is left of the payment.'
+            using errcode = 'check_violation', constraint = 'payments_refund_within_payment';
+
+    end if;
+
+    if new.kind <> 'refund' and (new.amount_minor <> original.amount_minor or standing <> original.amount_minor) then
+        raise exception 'Part of it was taken back before.'
+            using errcode = 'check_violation', constraint = 'payments_void_whole';
+
+    end if;
+
+    return new;
+
+end $$;
+
 CREATE FUNCTION public.count_sealed(table_name text, column_name text) RETURNS TABLE(key_id text, how_many bigint)
     LANGUAGE plpgsql STABLE
     AS $_$
@@ -69,6 +126,12 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.lock_account(practice uuid, client uuid) RETURNS void
+    LANGUAGE sql
+    AS $$
+    select from clients where practice_id = practice and id = client for no key update
+$$;
+
 CREATE FUNCTION public.lock_sealed(table_name text, row_key text, column_name text, key_id text, after uuid, at_most integer) RETURNS TABLE(row_id uuid, sealed bytea)
     LANGUAGE plpgsql
     AS $_$
@@ -97,6 +160,14 @@ CREATE FUNCTION public.refuse_change() RETURNS trigger
     AS $$
 begin
     raise exception 'The audit log is append-only.' using errcode = 'insufficient_privilege';
+
+end $$;
+
+CREATE FUNCTION public.refuse_ledger_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception '% only grows: correct an entry by another one.', tg_table_name using errcode = 'insufficient_privilege';
 
 end $$;
 
@@ -188,9 +259,21 @@ CREATE TABLE public.payments (
     note text DEFAULT ''::text NOT NULL,
     recorded_by uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    payment_id uuid,
+    net_minor bigint GENERATED ALWAYS AS (
+CASE
+    WHEN (kind = ANY (ARRAY['payment'::text, 'refund_void'::text])) THEN amount_minor
+    ELSE (- amount_minor)
+END) STORED,
     CONSTRAINT payments_amount_positive CHECK ((amount_minor > 0)),
     CONSTRAINT payments_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT payments_kind CHECK ((kind = ANY (ARRAY['payment'::text, 'refund'::text])))
+    CONSTRAINT payments_kind CHECK ((kind = ANY (ARRAY['payment'::text, 'refund'::text, 'payment_void'::text, 'refund_void'::text]))),
+    CONSTRAINT payments_names_payment CHECK (
+CASE kind
+    WHEN 'payment'::text THEN (payment_id IS NULL)
+    WHEN 'refund'::text THEN true
+    ELSE (payment_id IS NOT NULL)
+END)
 );
 
 CREATE FUNCTION public.visible_payments(practice uuid, viewer_role text, viewer uuid) RETURNS SETOF public.payments
@@ -399,6 +482,34 @@ CREATE TABLE public.booking_policies (
     CONSTRAINT booking_policies_waitlist_offer CHECK (((waitlist_offer_minutes >= 1) AND (waitlist_offer_minutes <= 10080)))
 );
 
+CREATE TABLE public.charges (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    kind text NOT NULL,
+    amount_minor bigint NOT NULL,
+    voids_minor bigint GENERATED ALWAYS AS ((- amount_minor)) STORED,
+    currency text NOT NULL,
+    charged_at timestamp with time zone NOT NULL,
+    note text DEFAULT ''::text NOT NULL,
+    subscription_id uuid,
+    period_start date,
+    period_end date,
+    purchase_id uuid,
+    session_id uuid,
+    recorded_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    charge_id uuid,
+    CONSTRAINT charges_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT charges_kind CHECK ((kind = ANY (ARRAY['subscription'::text, 'package'::text, 'session'::text, 'late_cancellation'::text, 'other'::text]))),
+    CONSTRAINT charges_period CHECK ((((subscription_id IS NULL) = (period_start IS NULL)) AND ((period_start IS NULL) = (period_end IS NULL)))),
+    CONSTRAINT charges_sign CHECK (
+CASE
+    WHEN (charge_id IS NULL) THEN (amount_minor >= 0)
+    ELSE (amount_minor <= 0)
+END)
+);
+
 CREATE TABLE public.consumer_failures (
     consumer text NOT NULL,
     event_id uuid NOT NULL,
@@ -436,6 +547,37 @@ CREATE TABLE public.conversation_members (
     joined_at timestamp with time zone DEFAULT now() NOT NULL,
     left_at timestamp with time zone,
     CONSTRAINT conversation_members_role CHECK ((role = ANY (ARRAY['admin'::text, 'member'::text])))
+);
+
+CREATE TABLE public.credit_entries (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    lot_id uuid NOT NULL,
+    amount integer NOT NULL,
+    reason text NOT NULL,
+    session_id uuid,
+    note text DEFAULT ''::text NOT NULL,
+    recorded_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT credit_entries_reason CHECK ((reason = ANY (ARRAY['purchase'::text, 'grant'::text, 'used'::text, 'returned'::text, 'expired'::text, 'correction'::text]))),
+    CONSTRAINT credit_entries_session CHECK (((reason = ANY (ARRAY['used'::text, 'returned'::text])) = (session_id IS NOT NULL))),
+    CONSTRAINT credit_entries_sign CHECK (
+CASE
+    WHEN (reason = ANY (ARRAY['purchase'::text, 'grant'::text, 'returned'::text])) THEN (amount > 0)
+    WHEN (reason = ANY (ARRAY['used'::text, 'expired'::text])) THEN (amount < 0)
+    ELSE (amount <> 0)
+END)
+);
+
+CREATE TABLE public.credit_lots (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    session_type_id uuid,
+    expires_at timestamp with time zone,
+    charge_id uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.events (
@@ -590,6 +732,56 @@ CREATE TABLE public.one_time_tokens (
     CONSTRAINT one_time_tokens_purpose CHECK ((purpose = ANY (ARRAY['password_reset'::text, 'verify_email'::text, 'second_factor'::text])))
 );
 
+CREATE TABLE public.package_purchases (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    package_id uuid NOT NULL,
+    credits integer NOT NULL,
+    price_minor bigint NOT NULL,
+    currency text NOT NULL,
+    session_type_id uuid,
+    purchased_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    recorded_by uuid
+);
+
+CREATE TABLE public.packages (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    name text NOT NULL,
+    credits integer NOT NULL,
+    price_minor bigint NOT NULL,
+    currency text NOT NULL,
+    valid_days integer,
+    session_type_id uuid,
+    archived_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT packages_credits CHECK (((credits >= 1) AND (credits <= 1000))),
+    CONSTRAINT packages_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT packages_price CHECK ((price_minor >= 0)),
+    CONSTRAINT packages_valid_days CHECK (((valid_days >= 1) AND (valid_days <= 3660)))
+);
+
+CREATE TABLE public.plans (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    name text NOT NULL,
+    price_minor bigint NOT NULL,
+    currency text NOT NULL,
+    "interval" text NOT NULL,
+    session_credits integer,
+    session_type_id uuid,
+    archived_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT plans_credits CHECK (((session_credits >= 1) AND (session_credits <= 1000))),
+    CONSTRAINT plans_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT plans_interval CHECK (("interval" = ANY (ARRAY['week'::text, 'month'::text, 'year'::text]))),
+    CONSTRAINT plans_price CHECK ((price_minor >= 0))
+);
+
 CREATE TABLE public.practices (
     id uuid NOT NULL,
     name text NOT NULL,
@@ -732,6 +924,29 @@ CREATE TABLE public.session_types (
     CONSTRAINT session_types_price CHECK ((price_minor >= 0))
 );
 
+CREATE TABLE public.subscriptions (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    plan_id uuid NOT NULL,
+    starts_on date NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    price_minor bigint NOT NULL,
+    currency text NOT NULL,
+    "interval" text NOT NULL,
+    session_credits integer,
+    session_type_id uuid,
+    next_period integer DEFAULT 0 NOT NULL,
+    next_period_on date NOT NULL,
+    paused_on date,
+    cancelled_on date,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT subscriptions_price CHECK ((price_minor >= 0)),
+    CONSTRAINT subscriptions_status CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
+);
+
 CREATE TABLE public.time_off (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -815,6 +1030,18 @@ ALTER TABLE ONLY public.availability
 ALTER TABLE ONLY public.booking_policies
     ADD CONSTRAINT booking_policies_pkey PRIMARY KEY (practice_id);
 
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_entry_key UNIQUE (practice_id, client_id, currency, amount_minor, id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_voided_once UNIQUE (charge_id);
+
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_external_ref_key UNIQUE (practice_id, external_ref);
 
@@ -847,6 +1074,18 @@ ALTER TABLE ONLY public.conversations
 
 ALTER TABLE ONLY public.conversations
     ADD CONSTRAINT conversations_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.credit_entries
+    ADD CONSTRAINT credit_entries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.credit_lots
+    ADD CONSTRAINT credit_lots_client_id_key UNIQUE (practice_id, client_id, id);
+
+ALTER TABLE ONLY public.credit_lots
+    ADD CONSTRAINT credit_lots_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.credit_lots
+    ADD CONSTRAINT credit_lots_practice_id_id_key UNIQUE (practice_id, id);
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_id_key UNIQUE (id);
@@ -899,11 +1138,35 @@ ALTER TABLE ONLY public.notifications
 ALTER TABLE ONLY public.one_time_tokens
     ADD CONSTRAINT one_time_tokens_pkey PRIMARY KEY (token_hash);
 
+ALTER TABLE ONLY public.package_purchases
+    ADD CONSTRAINT package_purchases_client_id_key UNIQUE (practice_id, client_id, id);
+
+ALTER TABLE ONLY public.package_purchases
+    ADD CONSTRAINT package_purchases_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.package_purchases
+    ADD CONSTRAINT package_purchases_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.packages
+    ADD CONSTRAINT packages_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.packages
+    ADD CONSTRAINT packages_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_entry_key UNIQUE (practice_id, client_id, currency, id);
+
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.plans
+    ADD CONSTRAINT plans_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.plans
+    ADD CONSTRAINT plans_practice_id_id_key UNIQUE (practice_id, id);
 
 ALTER TABLE ONLY public.practices
     ADD CONSTRAINT practices_pkey PRIMARY KEY (id);
@@ -956,6 +1219,15 @@ ALTER TABLE ONLY public.sessions
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_practice_id_id_key UNIQUE (practice_id, id);
 
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_client_id_key UNIQUE (practice_id, client_id, id);
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_practice_id_id_key UNIQUE (practice_id, id);
+
 ALTER TABLE ONLY public.time_off
     ADD CONSTRAINT time_off_pkey PRIMARY KEY (id);
 
@@ -980,6 +1252,14 @@ CREATE INDEX auth_sessions_revoked_idx ON public.auth_sessions USING btree (revo
 
 CREATE INDEX auth_sessions_user_idx ON public.auth_sessions USING btree (practice_id, user_id);
 
+CREATE INDEX charges_client_idx ON public.charges USING btree (practice_id, client_id, charged_at DESC, id);
+
+CREATE UNIQUE INDEX charges_once_per_period ON public.charges USING btree (subscription_id, period_start);
+
+CREATE UNIQUE INDEX charges_purchase_key ON public.charges USING btree (purchase_id);
+
+CREATE INDEX charges_session_idx ON public.charges USING btree (practice_id, session_id) WHERE (session_id IS NOT NULL);
+
 CREATE INDEX clients_coach_idx ON public.clients USING btree (practice_id, coach_id, created_at DESC, id);
 
 CREATE INDEX clients_created_idx ON public.clients USING btree (practice_id, created_at DESC, id);
@@ -987,6 +1267,18 @@ CREATE INDEX clients_created_idx ON public.clients USING btree (practice_id, cre
 CREATE INDEX clients_name_idx ON public.clients USING btree (practice_id, lower(last_name), lower(first_name), id);
 
 CREATE INDEX conversation_members_user_idx ON public.conversation_members USING btree (practice_id, user_id) WHERE (left_at IS NULL);
+
+CREATE INDEX credit_entries_client_idx ON public.credit_entries USING btree (practice_id, client_id, created_at DESC, id);
+
+CREATE INDEX credit_entries_lot_idx ON public.credit_entries USING btree (lot_id) INCLUDE (amount);
+
+CREATE INDEX credit_entries_session_idx ON public.credit_entries USING btree (practice_id, session_id) WHERE (session_id IS NOT NULL);
+
+CREATE INDEX credit_lots_charge_idx ON public.credit_lots USING btree (charge_id) WHERE (charge_id IS NOT NULL);
+
+CREATE INDEX credit_lots_client_idx ON public.credit_lots USING btree (practice_id, client_id, expires_at);
+
+CREATE INDEX credit_lots_expires_idx ON public.credit_lots USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 
 CREATE INDEX events_client_idx ON public.events USING btree (practice_id, client_id, occurred_at DESC, "position" DESC);
 
@@ -1008,9 +1300,19 @@ CREATE INDEX one_time_tokens_expires_idx ON public.one_time_tokens USING btree (
 
 CREATE INDEX one_time_tokens_user_idx ON public.one_time_tokens USING btree (practice_id, user_id, purpose);
 
+CREATE INDEX package_purchases_practice_idx ON public.package_purchases USING btree (practice_id, purchased_at DESC, id);
+
+CREATE INDEX packages_practice_idx ON public.packages USING btree (practice_id, created_at, id);
+
 CREATE INDEX payments_client_idx ON public.payments USING btree (practice_id, client_id, paid_at DESC);
 
 CREATE INDEX payments_paid_idx ON public.payments USING btree (practice_id, paid_at DESC, id);
+
+CREATE INDEX payments_payment_idx ON public.payments USING btree (payment_id) WHERE (payment_id IS NOT NULL);
+
+CREATE UNIQUE INDEX payments_voided_once ON public.payments USING btree (payment_id) WHERE (kind = ANY (ARRAY['payment_void'::text, 'refund_void'::text]));
+
+CREATE INDEX plans_practice_idx ON public.plans USING btree (practice_id, created_at, id);
 
 CREATE INDEX prediction_outcomes_asked_idx ON public.prediction_outcomes USING btree (practice_id, asked_at);
 
@@ -1034,6 +1336,12 @@ CREATE INDEX sessions_series_idx ON public.sessions USING btree (practice_id, se
 
 CREATE INDEX sessions_starts_idx ON public.sessions USING btree (practice_id, starts_at, id);
 
+CREATE INDEX subscriptions_due_idx ON public.subscriptions USING btree (next_period_on) WHERE (status = 'active'::text);
+
+CREATE UNIQUE INDEX subscriptions_one_running ON public.subscriptions USING btree (practice_id, client_id, plan_id) WHERE (status <> 'cancelled'::text);
+
+CREATE INDEX subscriptions_practice_idx ON public.subscriptions USING btree (practice_id, created_at DESC, id);
+
 CREATE INDEX time_off_coach_idx ON public.time_off USING btree (practice_id, coach_id, ends_at);
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
@@ -1045,6 +1353,20 @@ CREATE INDEX waitlist_entries_order_idx ON public.waitlist_entries USING btree (
 CREATE TRIGGER audit_chain_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_chain FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_log FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER charges_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.charges FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
+
+CREATE TRIGGER credit_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.credit_entries FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
+
+CREATE TRIGGER credit_entries_left BEFORE INSERT ON public.credit_entries FOR EACH ROW WHEN ((new.amount < 0)) EXECUTE FUNCTION public.check_credits_left();
+
+CREATE TRIGGER credit_lots_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.credit_lots FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
+
+CREATE TRIGGER package_purchases_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.package_purchases FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
+
+CREATE TRIGGER payments_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.payments FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
+
+CREATE TRIGGER payments_taken_back BEFORE INSERT ON public.payments FOR EACH ROW WHEN ((new.payment_id IS NOT NULL)) EXECUTE FUNCTION public.check_payment_taken_back();
 
 CREATE TRIGGER sessions_participants AFTER INSERT OR UPDATE OF client_id, status, starts_at, ends_at ON public.sessions FOR EACH ROW EXECUTE FUNCTION public.follow_session();
 
@@ -1064,6 +1386,27 @@ ALTER TABLE ONLY public.availability_overrides
 
 ALTER TABLE ONLY public.booking_policies
     ADD CONSTRAINT booking_policies_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_purchase_fkey FOREIGN KEY (practice_id, client_id, purchase_id) REFERENCES public.package_purchases(practice_id, client_id, id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_recorded_by_fkey FOREIGN KEY (practice_id, recorded_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_session_fkey FOREIGN KEY (practice_id, session_id) REFERENCES public.sessions(practice_id, id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_subscription_fkey FOREIGN KEY (practice_id, client_id, subscription_id) REFERENCES public.subscriptions(practice_id, client_id, id);
+
+ALTER TABLE ONLY public.charges
+    ADD CONSTRAINT charges_void_fkey FOREIGN KEY (practice_id, client_id, currency, voids_minor, charge_id) REFERENCES public.charges(practice_id, client_id, currency, amount_minor, id);
 
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
@@ -1088,6 +1431,33 @@ ALTER TABLE ONLY public.conversations
 
 ALTER TABLE ONLY public.conversations
     ADD CONSTRAINT conversations_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.credit_entries
+    ADD CONSTRAINT credit_entries_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.credit_entries
+    ADD CONSTRAINT credit_entries_lot_fkey FOREIGN KEY (practice_id, client_id, lot_id) REFERENCES public.credit_lots(practice_id, client_id, id);
+
+ALTER TABLE ONLY public.credit_entries
+    ADD CONSTRAINT credit_entries_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.credit_entries
+    ADD CONSTRAINT credit_entries_recorded_by_fkey FOREIGN KEY (practice_id, recorded_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.credit_entries
+    ADD CONSTRAINT credit_entries_session_fkey FOREIGN KEY (practice_id, session_id) REFERENCES public.sessions(practice_id, id);
+
+ALTER TABLE ONLY public.credit_lots
+    ADD CONSTRAINT credit_lots_charge_fkey FOREIGN KEY (practice_id, charge_id) REFERENCES public.charges(practice_id, id);
+
+ALTER TABLE ONLY public.credit_lots
+    ADD CONSTRAINT credit_lots_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.credit_lots
+    ADD CONSTRAINT credit_lots_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.credit_lots
+    ADD CONSTRAINT credit_lots_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
@@ -1128,14 +1498,44 @@ ALTER TABLE ONLY public.notifications
 ALTER TABLE ONLY public.one_time_tokens
     ADD CONSTRAINT one_time_tokens_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.package_purchases
+    ADD CONSTRAINT package_purchases_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.package_purchases
+    ADD CONSTRAINT package_purchases_package_fkey FOREIGN KEY (practice_id, package_id) REFERENCES public.packages(practice_id, id);
+
+ALTER TABLE ONLY public.package_purchases
+    ADD CONSTRAINT package_purchases_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.package_purchases
+    ADD CONSTRAINT package_purchases_recorded_by_fkey FOREIGN KEY (practice_id, recorded_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.package_purchases
+    ADD CONSTRAINT package_purchases_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
+
+ALTER TABLE ONLY public.packages
+    ADD CONSTRAINT packages_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.packages
+    ADD CONSTRAINT packages_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
+
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_payment_fkey FOREIGN KEY (practice_id, client_id, currency, payment_id) REFERENCES public.payments(practice_id, client_id, currency, id);
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_recorded_by_fkey FOREIGN KEY (practice_id, recorded_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.plans
+    ADD CONSTRAINT plans_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.plans
+    ADD CONSTRAINT plans_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
 
 ALTER TABLE ONLY public.predictions
     ADD CONSTRAINT predictions_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
@@ -1196,6 +1596,18 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_plan_fkey FOREIGN KEY (practice_id, plan_id) REFERENCES public.plans(practice_id, id);
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
 
 ALTER TABLE ONLY public.time_off
     ADD CONSTRAINT time_off_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);

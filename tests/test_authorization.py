@@ -15,6 +15,7 @@ import pytest
 
 from tests.api import Answer, Api
 from tests.factories import PASSWORD, House, make_client, make_house, sign_in
+from tests.owner import as_owner
 from wellio.accounts.actors import Actor
 from wellio.accounts.invitations import INSERT_INVITATION
 from wellio.chat.conversations import NewConversation, create_conversation
@@ -72,6 +73,18 @@ class Scene:
             "post_availability_override": {"day": f"2031-01-{day + 1:02}"},
             "post_time_off": {"starts_at": starts_at, "ends_at": f"2031-01-{day + 1:02}T11:00:00Z"},
             "post_payment": {"client_id": client_id, "amount_minor": 100},
+            "post_refund": {"amount_minor": 1 + day},
+            "post_payment_void": {"note": "Never came"},
+            "post_charge": {"client_id": client_id, "amount_minor": 100},
+            "post_charge_void": {"note": "Waived"},
+            "post_plan": {"name": "Monthly", "price_minor": 9000, "session_credits": 4},
+            "patch_plan": {"price_minor": day},
+            "post_subscription": {"client_id": client_id, "plan_id": str(self.ids["plan_id"])},
+            "patch_subscription": {"status": "paused"},
+            "post_package": {"name": "Ten", "price_minor": 9000, "credits": 10},
+            "patch_package": {"price_minor": day},
+            "post_package_purchase": {"client_id": client_id, "package_id": str(self.ids["package_id"])},
+            "post_credits": {"client_id": client_id, "amount": 2},
             "post_conversation": {"kind": "direct", "member_ids": [str(self.house.client.user_id)]},
             "patch_conversation": {"title": f"Title {day}"},
             "post_conversation_read": {"seq": 1},
@@ -126,6 +139,7 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
         ids["series_id"], house.practice.id, house.coach.user_id, house.client_id,
     )  # fmt: skip
     await db.execute("update sessions set series_id = $2 where id = $1", ids["session_id"], ids["series_id"])
+    ids |= await make_accounts(db, house, canary)
     ids |= await open_chat(Outbox(db), house, canary)
     ids |= await open_doors(db, house, canary)
     scene = Scene(house, foreign, ids)
@@ -133,8 +147,63 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
     return scene
 
 
+async def make_accounts(db: Database, house: House, canary: str) -> dict[str, UUID]:
+    """A plan that nobody has yet, a client's subscription to another one, a package and a purchase of it."""
+    practice_id, client_id = house.practice.id, house.client_id
+    ids = {
+        name: uuid4()
+        for name in ("plan_id", "subscription_id", "package_id", "purchase_id", "charge_id", "purchase_charge_id")
+    }
+    agreed_id, lot_id = uuid4(), uuid4()
+    await db.execute(
+        "insert into plans (id, practice_id, name, price_minor, currency, interval)"
+        " select unnest($1::uuid[]), $2, 'Monthly', 9000, 'EUR', 'month'",
+        [ids["plan_id"], agreed_id], practice_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into subscriptions (id, practice_id, client_id, plan_id, starts_on, price_minor, currency, interval,"
+        " next_period_on) values ($1, $2, $3, $4, '2031-01-31', 9000, 'EUR', 'month', '2031-01-31')",
+        ids["subscription_id"], practice_id, client_id, agreed_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into packages (id, practice_id, name, credits, price_minor, currency)"
+        " values ($1, $2, 'Ten', 10, 50000, 'EUR')",
+        ids["package_id"], practice_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into package_purchases (id, practice_id, client_id, package_id, credits, price_minor, currency,"
+        " purchased_at) values ($1, $2, $3, $4, 10, 50000, 'EUR', now())",
+        ids["purchase_id"], practice_id, client_id, ids["package_id"],
+    )  # fmt: skip
+    await db.execute(
+        "insert into charges (id, practice_id, client_id, kind, amount_minor, currency, charged_at, note, purchase_id)"
+        " values ($1, $3, $4, 'other', 100, 'EUR', now(), $5, null),"
+        " ($2, $3, $4, 'package', 50000, 'EUR', now(), $5, $6)",
+        ids["charge_id"], ids["purchase_charge_id"], practice_id, client_id, canary, ids["purchase_id"],
+    )  # fmt: skip
+    await db.execute(
+        "insert into credit_lots (id, practice_id, client_id, charge_id) values ($1, $2, $3, $4)",
+        lot_id, practice_id, client_id, ids["purchase_charge_id"],
+    )  # fmt: skip
+    await db.execute(
+        "insert into credit_entries (id, practice_id, client_id, lot_id, amount, reason, note)"
+        " values ($1, $2, $3, $4, 10, 'purchase', $5)",
+        uuid4(), practice_id, client_id, lot_id, canary,
+    )  # fmt: skip
+    return ids
+
+
 async def renew(db: Database, scene: Scene) -> None:
     """What callers who may have ended, cancelled or deleted, as it was."""
+    await db.execute("update subscriptions set status = 'cancelled' where plan_id = $1", scene.ids["plan_id"])
+    await as_owner(
+        db,
+        "alter table payments disable trigger payments_append_only;"
+        " alter table charges disable trigger charges_append_only;"
+        " delete from payments where payment_id is not null; delete from charges where charge_id is not null;"
+        " alter table payments enable trigger payments_append_only;"
+        " alter table charges enable trigger charges_append_only",
+    )
     practice_id, coach_id, ids = scene.house.practice.id, scene.house.coach.user_id, scene.ids
     await db.execute("update sessions set status = 'scheduled' where id = $1", ids["session_id"])
     await db.execute("update api_keys set revoked_at = null")

@@ -43,13 +43,18 @@ REFERS_TO = {
     "session_type_id": "session_type_id",
     "override_id": "override_id",
     "time_off_id": "time_off_id",
+    "plan_id": "plan_id",
+    "subscription_id": "subscription_id",
+    "package_id": "package_id",
+    "purchase_id": "purchase_id",
+    "charge_id": "charge_id",
 }
 # Ids that callers make up themselves, and that refer to nothing.
 OWN_NAMES = {"client_message_id"}
 # Staff are known to everybody in a practice; what is asked about these within it is the matrix's to say.
 OF_ONE_CLIENT = {
     "client_id", "session_id", "series_id", "payment_id", "conversation_id", "message_id", "reply_to", "device_id",
-    "invitation_id", "api_key_id",
+    "invitation_id", "api_key_id", "subscription_id", "purchase_id", "charge_id",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, get_origin
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -70,6 +71,7 @@ async def fill(db: Database, house: House, count: int) -> None:
             " values ($1, $2, 'N', 60, 'EUR')",
             uuid7(), house.practice.id,
         )  # fmt: skip
+        await fill_accounts(db, house, client_id)
         conversation_id = uuid7()
         await db.execute(
             "insert into conversations (id, practice_id, kind, created_by) values ($1, $2, 'group', $3)",
@@ -80,6 +82,46 @@ async def fill(db: Database, house: House, count: int) -> None:
                 "insert into conversation_members (practice_id, conversation_id, user_id) values ($1, $2, $3)",
                 house.practice.id, conversation_id, actor.user_id,
             )  # fmt: skip
+
+
+async def fill_accounts(db: Database, house: House, client_id: UUID) -> None:
+    """A subscription, and a purchase with its charge and credits."""
+    practice_id = house.practice.id
+    plan_id, package_id, purchase_id, charge_id, lot_id = (uuid7() for _ in range(5))
+    await db.execute(
+        "insert into plans (id, practice_id, name, price_minor, currency, interval)"
+        " values ($1, $2, 'N', 1, 'EUR', 'month')",
+        plan_id, practice_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into subscriptions (id, practice_id, client_id, plan_id, starts_on, price_minor, currency, interval,"
+        " next_period_on) values ($1, $2, $3, $4, '2031-01-31', 1, 'EUR', 'month', '2031-01-31')",
+        uuid7(), practice_id, client_id, plan_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into packages (id, practice_id, name, credits, price_minor, currency)"
+        " values ($1, $2, 'N', 1, 1, 'EUR')",
+        package_id, practice_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into package_purchases (id, practice_id, client_id, package_id, credits, price_minor, currency,"
+        " purchased_at) values ($1, $2, $3, $4, 1, 1, 'EUR', now())",
+        purchase_id, practice_id, client_id, package_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into charges (id, practice_id, client_id, kind, amount_minor, currency, charged_at, purchase_id)"
+        " values ($1, $2, $3, 'package', 1, 'EUR', now(), $4)",
+        charge_id, practice_id, client_id, purchase_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into credit_lots (id, practice_id, client_id, charge_id) values ($1, $2, $3, $4)",
+        lot_id, practice_id, client_id, charge_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into credit_entries (id, practice_id, client_id, lot_id, amount, reason)"
+        " values ($1, $2, $3, $4, 1, 'purchase')",
+        uuid7(), practice_id, client_id, lot_id,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("route", LISTS, ids=lambda r: r.name)

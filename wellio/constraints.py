@@ -26,6 +26,13 @@ _MEANINGS: dict[str, Callable[[], WellioError]] = {
     "sessions_ends_after_start": _field("ends_at", "Must be later than starts_at."),
     "availability_notice_within_window": _field("max_days_ahead", "The notice must fit within max_days_ahead."),
     "payments_client_fkey": _field("client_id", "No such client in this practice."),
+    "payments_refund_within_payment": _conflict("REFUND_EXCEEDS_PAYMENT", "More than is left of that payment."),
+    "payments_takes_back": _conflict("VOIDED", "That line can't be taken back."),
+    "payments_void_whole": _conflict("VOIDED", "It was refunded or voided before, in whole or in part."),
+    "payments_voided_once": _conflict("VOIDED", "It was voided before."),
+    "charges_voided_once": _conflict("VOIDED", "This charge was voided before."),
+    "credit_entries_not_below_zero": _conflict("NOT_ENOUGH_CREDITS", "The client has not so many credits."),
+    "subscriptions_one_running": _conflict("ALREADY_SUBSCRIBED", "The client has a running subscription to this plan."),
     "messages_reply_fkey": _field("reply_to", "No such message in this conversation."),
 }
 

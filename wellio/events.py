@@ -37,6 +37,19 @@ class EventType(StrEnum):
     MESSAGE_SENT = "MessageSent"  # payload: by (owner, coach, client), seq; subject: the conversation
     PAYMENT_RECORDED = "PaymentRecorded"  # payload: amount_minor, currency
     PAYMENT_REFUNDED = "PaymentRefunded"
+    PAYMENT_VOIDED = "PaymentVoided"  # a payment or refund that was recorded in error
+    PLAN_CHANGED = "PlanChanged"
+    PACKAGE_CHANGED = "PackageChanged"
+    SUBSCRIPTION_STARTED = "SubscriptionStarted"  # of subscriptions: plan_id, status, price_minor, currency
+    SUBSCRIPTION_CHANGED = "SubscriptionChanged"
+    PACKAGE_PURCHASED = "PackagePurchased"  # payload: package_id, credits, price_minor, currency
+    CLIENT_CHARGED = "ClientCharged"  # of charges: kind, amount_minor, currency
+    CHARGE_VOIDED = "ChargeVoided"
+    CREDITS_GRANTED = "CreditsGranted"  # of credits: amount, reason; subject: the session, or the lot
+    CREDIT_USED = "CreditUsed"
+    CREDIT_RETURNED = "CreditReturned"
+    CREDITS_EXPIRED = "CreditsExpired"
+    CREDITS_CORRECTED = "CreditsCorrected"
     ACTIVITY_RECORDED = "ActivityRecorded"  # payload: kind, active, amount_minor
     CLOCK_TICKED = "ClockTicked"  # "it is this time now": lets silence be seen
 

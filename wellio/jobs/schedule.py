@@ -17,7 +17,9 @@ from apscheduler.triggers.cron import CronTrigger
 
 from wellio.consumers import told
 from wellio.errors import NotFound, Unavailable
+from wellio.jobs.charge_periods import charge_periods
 from wellio.jobs.clean_up import clean_up
+from wellio.jobs.expire_credits import expire_credits
 from wellio.jobs.mature_labels import mature_labels
 from wellio.jobs.rotate_keys import rotate_keys
 from wellio.jobs.runs import abandon_runs, claim_run, finish_run
@@ -52,6 +54,13 @@ JOBS = (
         "each minute: save the learner",
         by_learner=True,
     ),
+    Job(
+        "charge_periods",
+        charge_periods,
+        CronTrigger(minute="2-59/15", timezone=UTC),
+        "each quarter of an hour, as days begin in every zone: charge subscriptions",
+    ),
+    Job("expire_credits", expire_credits, CronTrigger(minute=22, timezone=UTC), "hourly: write off ended credits"),
     Job("clean_up", clean_up, CronTrigger(hour=3, minute=17, timezone=UTC), "nightly: delete what has served"),
     Job(
         "rotate_keys",

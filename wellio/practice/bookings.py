@@ -22,6 +22,7 @@ from wellio.ids import uuid7
 from wellio.outbox import Outbox
 from wellio.practice.bookable import Buffers, Place, check_place, find_own_client, find_type_for
 from wellio.practice.clients import get_client
+from wellio.practice.credits import use_credit
 from wellio.practice.session_types import SessionType
 from wellio.practice.sessions import Reason, Session, check_length, get_session, session_event
 from wellio.practice.wall_clock import reading_of
@@ -81,6 +82,7 @@ async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: O
             tx.connection, actor, terms.place, terms.session_type, override_reason=new.override_reason
         )
         await _insert(tx.connection, actor.practice_id, session_id, terms, buffers, new.override_reason)
+        await _use_credit(tx.connection, actor.practice_id, session_id, terms)
         session = await get_session(tx.connection, actor, session_id)
         tx.record(session_event(EventType.SESSION_BOOKED, actor, session))
         return await tx.answer(session)
@@ -168,6 +170,13 @@ async def _insert(
         reading.wall,
         reading.fold,
     )
+
+
+async def _use_credit(connection: Connection, practice_id: UUID, session_id: UUID, terms: Terms) -> None:
+    """Without one, its price is charged once it has been (settlements.py)."""
+    if terms.place.client_id is not None:
+        type_id = terms.session_type.id if terms.session_type else None
+        await use_credit(connection, practice_id, terms.place.client_id, session_id, type_id)
 
 
 async def _coach_for(connection: Connection, actor: Actor, coach_id: UUID | None) -> UUID:

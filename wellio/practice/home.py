@@ -54,11 +54,10 @@ order by t.starts_at, t.id
 
 SUM_PAYMENTS = """
 select p.currency,
-       coalesce(sum(s.minor) filter (where p.paid_at >= $5), 0)::bigint as this_month_minor,
-       coalesce(sum(s.minor) filter (where p.paid_at < $5), 0)::bigint as last_month_minor,
-       coalesce(sum(s.minor) filter (where p.paid_at < $6), 0)::bigint as last_month_so_far_minor
+       coalesce(sum(p.net_minor) filter (where p.paid_at >= $5), 0)::bigint as this_month_minor,
+       coalesce(sum(p.net_minor) filter (where p.paid_at < $5), 0)::bigint as last_month_minor,
+       coalesce(sum(p.net_minor) filter (where p.paid_at < $6), 0)::bigint as last_month_so_far_minor
 from visible_payments($1, $2, $3) p
-cross join lateral (select case p.kind when 'refund' then -p.amount_minor else p.amount_minor end as minor) s
 where p.paid_at >= $4 and p.paid_at < $7
 group by p.currency
 order by p.currency

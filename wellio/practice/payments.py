@@ -1,7 +1,11 @@
-"""Payments: a ledger of what clients paid and got back. Integer minor units; rows are added, never changed."""
+"""Payments: a ledger of what clients paid and got back. Integer minor units; rows are added, never changed.
+
+A refund names its payment and can't exceed it; what was recorded in error is voided by a line that names it. The
+database holds both (`payments_taken_back` in the schema).
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -11,24 +15,31 @@ from pydantic import Field
 from wellio.accounts.actors import STAFF, Actor
 from wellio.accounts.practices import get_practice
 from wellio.db import Connection, Database, Row
-from wellio.errors import Invalid, NotFound
+from wellio.errors import Conflict, Invalid, NotFound
 from wellio.events import Event, EventType
 from wellio.idempotency import Once
 from wellio.ids import uuid7
-from wellio.outbox import Outbox
+from wellio.outbox import Outbox, Transaction
 from wellio.pages import Page, PageQuery, page_of
 from wellio.practice.clients import get_client, touch_clients
 from wellio.values import Currency, Input, Line, Moment
 
-Kind = Literal["payment", "refund"]
+Kind = Literal["payment", "refund", "payment_void", "refund_void"]
+MAX_MINOR = 10**12
 CLOCK_SKEW = timedelta(minutes=5)
 EVENT_OF: dict[Kind, EventType] = {
     "payment": EventType.PAYMENT_RECORDED,
     "refund": EventType.PAYMENT_REFUNDED,
+    "payment_void": EventType.PAYMENT_VOIDED,
+    "refund_void": EventType.PAYMENT_VOIDED,
 }
+VOID_OF: dict[Kind, Kind] = {"payment": "payment_void", "refund": "refund_void"}
+
+# The lock of a client's account, as of lock_account() in the schema: each entry counts what the one before has taken.
+LOCK_ACCOUNT = "select id from clients where practice_id = $1 and id = $2 for no key update"
 
 LIST_PAYMENTS = """
-select p.id, p.client_id, p.kind, p.amount_minor, p.currency, p.paid_at, p.note, p.created_at
+select p.id, p.client_id, p.kind, p.amount_minor, p.currency, p.paid_at, p.note, p.payment_id, p.created_at
 from visible_payments($1, $2, $3) p
 where ($4::uuid is null or p.client_id = $4)
   and ($5::text is null or p.kind = $5)
@@ -48,24 +59,50 @@ where ($4::uuid is null or p.client_id = $4)
 """
 
 GET_PAYMENT = """
-select p.id, p.client_id, p.kind, p.amount_minor, p.currency, p.paid_at, p.note, p.created_at
+select p.id, p.client_id, p.kind, p.amount_minor, p.currency, p.paid_at, p.note, p.payment_id, p.created_at
 from visible_payments($1, $2, $3) p
 where p.id = $4
 """
 
 INSERT_PAYMENTS = """
-insert into payments (id, practice_id, client_id, kind, amount_minor, currency, paid_at, note, recorded_by)
-select t.id, $2, t.client_id, t.kind, t.amount_minor, t.currency, t.paid_at, t.note, $1
-from unnest($3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::timestamptz[], $9::text[])
-     t (id, client_id, kind, amount_minor, currency, paid_at, note)
+insert into payments (id, practice_id, client_id, kind, amount_minor, currency, paid_at, note, recorded_by, payment_id)
+select t.id, $2, t.client_id, t.kind, t.amount_minor, t.currency, t.paid_at, t.note, $1, t.payment_id
+from unnest($3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::timestamptz[], $9::text[], $10::uuid[])
+     t (id, client_id, kind, amount_minor, currency, paid_at, note, payment_id)
+"""
+
+# What was neither refunded nor voided of a client's payments, the newest first. $3: one of them, or null.
+LIST_REFUNDABLE = """
+select p.id, p.currency, p.amount_minor - coalesce(t.minor, 0)::bigint as left_minor
+from payments p
+left join lateral (
+    select sum(r.amount_minor) as minor
+    from payments r
+    where r.payment_id = p.id
+      and not exists (select from payments v where v.payment_id = r.id and v.kind = 'refund_void')
+) t on true
+where p.practice_id = $1 and p.client_id = $2 and p.kind = 'payment' and ($3::uuid is null or p.id = $3)
+order by p.paid_at desc, p.id desc
+limit 100
 """
 
 
 class NewPayment(Input):
+    """A refund names the `payment_id` that it refunds; without one, the client's newest that it fits in is meant."""
+
     client_id: UUID
-    kind: Kind = "payment"
-    amount_minor: Annotated[int, Field(gt=0, le=10**12, strict=True)]
+    kind: Literal["payment", "refund"] = "payment"
+    amount_minor: Annotated[int, Field(gt=0, le=MAX_MINOR, strict=True)]
     currency: Currency | None = None
+    paid_at: Moment | None = None
+    note: Line = ""
+    payment_id: UUID | None = None
+
+
+class NewRefund(Input):
+    """Of the payment in the address: without `amount_minor` all that is left of it."""
+
+    amount_minor: Annotated[int, Field(gt=0, le=MAX_MINOR, strict=True)] | None = None
     paid_at: Moment | None = None
     note: Line = ""
 
@@ -81,6 +118,8 @@ class PaymentQuery(PageQuery):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
+    """`payment_id`: the line that this one takes back, all of it or as a refund a part."""
+
     id: UUID
     client_id: UUID
     kind: Kind
@@ -88,6 +127,7 @@ class Payment:
     currency: str
     paid_at: datetime
     note: str
+    payment_id: UUID | None
     created_at: datetime
 
 
@@ -101,6 +141,7 @@ class PaymentEntry:
     currency: str
     paid_at: datetime
     note: str = ""
+    payment_id: UUID | None = None
 
 
 async def list_payments(db: Database, actor: Actor, query: PaymentQuery) -> Page[Payment]:
@@ -120,22 +161,99 @@ async def get_payment(db: Database | Connection, actor: Actor, payment_id: UUID)
 
 
 async def record_payment(outbox: Outbox, actor: Actor, new: NewPayment, *, once: Once | None = None) -> Payment:
-    """Raises Invalid for a client out of the actor's reach."""
+    """Raises Invalid for a client or payment out of the actor's reach, Conflict for a refund of more than was paid."""
     actor.must_be(STAFF)
+    if new.payment_id is not None and new.kind != "refund":
+        raise Invalid.field("payment_id", "Goes with a refund only.")
     now = datetime.now(UTC)
-    if new.paid_at is not None and new.paid_at > now + CLOCK_SKEW:
-        raise Invalid.field("paid_at", "Must not be in the future.")
+    paid_at = _past(new.paid_at, now)
     async with outbox.transaction(once) as tx:
-        try:
-            await get_client(tx.connection, actor, new.client_id)
-        except NotFound:
-            raise Invalid.field("client_id", "No such client.") from None
+        await check_client(tx.connection, actor, new.client_id)
         currency = new.currency or (await get_practice(tx.connection, actor.practice_id)).currency
-        paid_at = new.paid_at or now
         entry = PaymentEntry(new.client_id, new.kind, new.amount_minor, currency, paid_at, new.note)
-        (payment_id,), events = await enter_payments(tx.connection, actor.practice_id, actor.user_id, [entry])
-        tx.record(*events)
-        return await tx.answer(await get_payment(tx.connection, actor, payment_id))
+        if new.kind == "refund":
+            entry = replace(entry, payment_id=await _payment_of(tx.connection, actor, entry, new.payment_id))
+        return await tx.answer(await _enter(tx, actor, entry))
+
+
+async def refund_payment(
+    outbox: Outbox, actor: Actor, payment_id: UUID, new: NewRefund, *, once: Once | None = None
+) -> Payment:
+    """Raises NotFound, and Conflict REFUND_EXCEEDS_PAYMENT, also when others refund at the same moment."""
+    actor.must_be(STAFF)
+    paid_at = _past(new.paid_at, datetime.now(UTC))
+    async with outbox.transaction(once) as tx:
+        payment = await get_payment(tx.connection, actor, payment_id)
+        await tx.connection.execute(LOCK_ACCOUNT, actor.practice_id, payment.client_id)
+        row = await tx.connection.fetchrow(LIST_REFUNDABLE, actor.practice_id, payment.client_id, payment_id)
+        if row is None:
+            raise Conflict("Only a payment can be refunded; void a refund that was recorded in error.", code="VOIDED")
+        amount = new.amount_minor or row["left_minor"]
+        if not 0 < amount <= row["left_minor"]:
+            raise _exceeds(row["left_minor"])
+        entry = PaymentEntry(payment.client_id, "refund", amount, payment.currency, paid_at, new.note, payment_id)
+        return await tx.answer(await _enter(tx, actor, entry))
+
+
+async def void_payment(
+    outbox: Outbox, actor: Actor, payment_id: UUID, note: str, *, once: Once | None = None
+) -> Payment:
+    """Takes back a payment or refund that never was, by a line that names it.
+
+    Raises NotFound, and Conflict VOIDED for what was taken back already, in whole or in part.
+    """
+    actor.must_be(STAFF)
+    async with outbox.transaction(once) as tx:
+        payment = await get_payment(tx.connection, actor, payment_id)
+        await tx.connection.execute(LOCK_ACCOUNT, actor.practice_id, payment.client_id)
+        kind = VOID_OF.get(payment.kind)
+        if kind is None:
+            raise Conflict("This line itself voids another; record the payment anew instead.", code="VOIDED")
+        now = datetime.now(UTC)
+        entry = PaymentEntry(payment.client_id, kind, payment.amount_minor, payment.currency, now, note, payment.id)
+        return await tx.answer(await _enter(tx, actor, entry))
+
+
+async def check_client(connection: Connection, actor: Actor, client_id: UUID) -> None:
+    """Raises Invalid for a client out of the actor's reach."""
+    try:
+        await get_client(connection, actor, client_id)
+    except NotFound:
+        raise Invalid.field("client_id", "No such client.") from None
+
+
+def _past(paid_at: datetime | None, now: datetime) -> datetime:
+    if paid_at is not None and paid_at > now + CLOCK_SKEW:
+        raise Invalid.field("paid_at", "Must not be in the future.")
+    return paid_at or now
+
+
+async def _payment_of(connection: Connection, actor: Actor, refund: PaymentEntry, payment_id: UUID | None) -> UUID:
+    """The payment that is refunded. Raises Invalid for one that is not the client's, Conflict where it does not fit."""
+    await connection.execute(LOCK_ACCOUNT, actor.practice_id, refund.client_id)
+    rows = await connection.fetch(LIST_REFUNDABLE, actor.practice_id, refund.client_id, payment_id)
+    if payment_id is not None and not rows:
+        raise Invalid.field("payment_id", "No such payment of this client.")
+    same = [row for row in rows if row["currency"] == refund.currency]
+    if payment_id is not None and not same:
+        raise Invalid.field("currency", f"The payment was made in {rows[0]['currency']}.")
+    fitting = [row for row in same if row["left_minor"] >= refund.amount_minor]
+    if not fitting:
+        raise _exceeds(max((row["left_minor"] for row in same), default=0))
+    found: UUID = fitting[0]["id"]
+    return found
+
+
+def _exceeds(left_minor: int) -> Conflict:
+    return Conflict(
+        f"Only {left_minor} (in minor units) are left to refund of a payment.", code="REFUND_EXCEEDS_PAYMENT"
+    )
+
+
+async def _enter(tx: Transaction, actor: Actor, entry: PaymentEntry) -> Payment:
+    (payment_id,), events = await enter_payments(tx.connection, actor.practice_id, actor.user_id, [entry])
+    tx.record(*events)
+    return await get_payment(tx.connection, actor, payment_id)
 
 
 async def enter_payments(
@@ -151,6 +269,7 @@ async def enter_payments(
         [e.currency for e in entries],
         [e.paid_at for e in entries],
         [e.note for e in entries],
+        [e.payment_id for e in entries],
     ]
     await connection.execute(INSERT_PAYMENTS, actor_id, practice_id, *columns)
     seen: dict[UUID, datetime] = {}

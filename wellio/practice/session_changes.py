@@ -17,6 +17,7 @@ from wellio.practice.bookable import Buffers, Place, check_place
 from wellio.practice.clients import touch_clients
 from wellio.practice.session_types import find_session_type
 from wellio.practice.sessions import Reason, Session, check_length, get_session, session_event
+from wellio.practice.settlements import settle_session
 from wellio.practice.wall_clock import reading_of
 from wellio.values import Input, Line, Minor, Moment, Url, Zone
 
@@ -83,6 +84,8 @@ async def change_session(
             buffers = await _check_new_place(tx.connection, actor, after, changes.override_reason)
         await _update(tx.connection, actor.practice_id, after, buffers, changes.override_reason)
         session = await get_session(tx.connection, actor, session_id)
+        if session.status != before.status:
+            await settle_session(tx.connection, actor.practice_id, session_id)
         tx.record(session_event(_what_happened(before, session), actor, session, before=before))
         if session.status == "completed" and session.client_id:
             await touch_clients(tx.connection, actor.practice_id, {session.client_id: session.ends_at})
