@@ -18,6 +18,7 @@ _MEANINGS: dict[str, Callable[[], WellioError]] = {
     "clients_coach_fkey": _field("coach_id", "No such coach in this practice."),
     "clients_user_key": _conflict("USER_LINKED", "This user is linked to another client already."),
     "clients_external_ref_key": _conflict("CLIENT_EXISTS", "A client with this reference exists already."),
+    "client_fields_key": _conflict("FIELD_EXISTS", "The practice has a field with this key already."),
     "invitations_client_fkey": _field("client_id", "No such client in this practice."),
     "sessions_coach_overlap": _conflict("SLOT_TAKEN", "The coach has another session at that time."),
     "sessions_client_overlap": _conflict("SLOT_TAKEN", "The client has another session at that time."),

@@ -17,6 +17,11 @@ class EventType(StrEnum):
     USER_LOGGED_IN = "UserLoggedIn"
     CLIENT_CREATED = "ClientCreated"
     CLIENT_UPDATED = "ClientUpdated"  # payload: changed (names of fields), status (if it changed)
+    CLIENT_FIELD_CHANGED = "ClientFieldChanged"  # payload of these: how (added, changed, deleted)
+    NOTE_CHANGED = "NoteChanged"  # private to staff; subject: the note
+    GOAL_CHANGED = "GoalChanged"  # how also: progressed; status, by (role)
+    MEASUREMENT_RECORDED = "MeasurementRecorded"  # payload: kind, by (role); of a custom one not its name
+    MEASUREMENT_DELETED = "MeasurementDeleted"
     # payload of session events: by (role), status, starts_at, ends_at, coach_id, version
     SESSION_BOOKED = "SessionBooked"
     SESSION_RESCHEDULED = "SessionRescheduled"  # payload adds previous_start_at

@@ -85,6 +85,11 @@ def _client_updated(event: Event) -> Input | None:
     return _fact(event, CLIENT_ENDED, active=False)
 
 
+def _measured(event: Event) -> Input | None:
+    """Who records their own weight is there; what the coach records says nothing of the client."""
+    return _fact(event, ACTIVITY, active=True) if event.payload.get("by") == "client" else None
+
+
 def _horizon(event: Event) -> Input | None:
     days = _number(event.payload.get("churn_horizon_days"))
     return HorizonSet(event.practice_id, time_of(event), days) if days > 0 else None
@@ -114,6 +119,7 @@ _MAKERS: dict[EventType, Callable[[Event], Input | None]] = {
     EventType.CLOCK_TICKED: _tick,
     EventType.CLIENT_CREATED: _always(CLIENT_CREATED, active=False),
     EventType.CLIENT_UPDATED: _client_updated,
+    EventType.MEASUREMENT_RECORDED: _measured,
     EventType.USER_LOGGED_IN: _always(LOGGED_IN, active=True),
     EventType.SESSION_BOOKED: _booked,
     EventType.SESSION_COMPLETED: _always(SESSION_ATTENDED, active=True),
