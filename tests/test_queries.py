@@ -24,7 +24,7 @@ from wellio.pages import Page
 # What consumers, jobs and the pool ask meanwhile.
 BACKGROUND = re.compile(
     r"\b(events|consumers|learner_snapshots|job_runs|mails|replays|audit_chain|insert into audit_log|pg_\w+)\b"
-    r"|revoked_at > now|unlisten|reset all|^select 1$",
+    r"|wall_starts_at is not null|revoked_at > now|unlisten|reset all|^select 1$",
     re.IGNORECASE,
 )
 LISTS = [route for route in ROUTES if get_origin(route.answer) is Page and not route.id_names]

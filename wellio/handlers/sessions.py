@@ -4,6 +4,7 @@ from wellio.handlers.routes import Call, NoInput, Route
 from wellio.pages import Page
 from wellio.practice.bookings import NewSession, book_session
 from wellio.practice.series import Series, book_series
+from wellio.practice.series_changes import ScopeQuery, change_series
 from wellio.practice.session_changes import SessionChanges, change_session
 from wellio.practice.sessions import Session, SessionQuery, get_session, list_sessions
 
@@ -28,8 +29,16 @@ async def get_session_by_id(call: Call[NoInput, NoInput]) -> Session:
     return await get_session(call.services.db, call.actor, call.ids["session_id"])
 
 
-async def patch_session(call: Call[SessionChanges, NoInput]) -> Session:
-    """Reschedule, start, complete, cancel, mark as missed, or edit. A client may only cancel."""
+async def patch_session(call: Call[SessionChanges, ScopeQuery]) -> Session:
+    """Reschedule, start, complete, cancel, mark as missed, or edit. A client may only cancel.
+
+    Of a series staff change this one alone, this and the `following`, or `all` to come.
+    """
+    if call.query.scope != "this":
+        return await change_series(
+            call.services.outbox, call.actor, call.ids["session_id"], call.body,
+            scope=call.query.scope, if_version=call.if_version,
+        )  # fmt: skip
     return await change_session(
         call.services.outbox, call.actor, call.ids["session_id"], call.body, if_version=call.if_version
     )
@@ -49,6 +58,6 @@ ROUTES = (
     Route(method="GET", path=ONE, handler=get_session_by_id, tag="sessions", answer=Session, reads=True),
     Route(
         method="PATCH", path=ONE, handler=patch_session, tag="sessions",
-        body=SessionChanges, answer=Session, errors=(409, 412),
+        query=ScopeQuery, body=SessionChanges, answer=Session, errors=(409, 412),
     ),
 )  # fmt: skip

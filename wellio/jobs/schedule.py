@@ -20,6 +20,7 @@ from wellio.errors import NotFound, Unavailable
 from wellio.jobs.charge_periods import charge_periods
 from wellio.jobs.clean_up import clean_up
 from wellio.jobs.expire_credits import expire_credits
+from wellio.jobs.follow_zones import follow_zones
 from wellio.jobs.mature_labels import mature_labels
 from wellio.jobs.rotate_keys import rotate_keys
 from wellio.jobs.runs import abandon_runs, claim_run, finish_run
@@ -36,13 +37,15 @@ MISFIRE_GRACE_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`by_learner`: it is the learner that does the work, so some process must lead."""
+    """`by_learner`: it is the learner that does the work, so some process must lead. `at_start`: also when a process
+    begins to lead."""
 
     name: str
     function: Function
     trigger: Any  # of APScheduler
     about: str
     by_learner: bool = False
+    at_start: bool = False
 
 
 JOBS = (
@@ -68,6 +71,13 @@ JOBS = (
         CronTrigger(minute=37, timezone=UTC),
         "hourly: seal anew what an earlier key has sealed",
     ),
+    Job(
+        "follow_zones",
+        follow_zones,
+        CronTrigger(hour=2, minute=41, timezone=UTC),
+        "nightly and at start: keep the wall times of sessions when a zone's rules change",
+        at_start=True,
+    ),
 )
 
 
@@ -91,6 +101,8 @@ class Schedule:
             for job in self._jobs.values():
                 if due_at := last_due(job.trigger, datetime.now(UTC)):
                     executor.begin(job.name, due_at)
+                if job.at_start:
+                    executor.begin(job.name, datetime.now(UTC))
             await asyncio.Event().wait()
         finally:
             scheduler.shutdown(wait=False)
