@@ -22,6 +22,7 @@ from wellio.ids import uuid7
 from wellio.outbox import Outbox, Transaction
 from wellio.practice.bookable import Buffers
 from wellio.practice.bookings import NewSession, Terms, terms_of
+from wellio.practice.credits import use_credit
 from wellio.practice.recurrence import Occurrence, Rule, occurrences_of, parse_rule
 from wellio.practice.series_places import (
     Obstacle,
@@ -208,8 +209,20 @@ async def _book(
                 await _insert(tx.connection, actor.practice_id, series_id, terms, free, placed.buffers, new)
         except asyncpg.ExclusionViolationError:
             continue
+        await _use_credits(tx.connection, actor, series_id, terms)
         return placed.obstacles
     raise Conflict("Others are booking the same times; try again shortly.", code="SLOT_TAKEN")
+
+
+async def _use_credits(connection: Connection, actor: Actor, series_id: UUID, terms: Terms) -> None:
+    """By date, as far as the client's credits go."""
+    if terms.place.client_id is None:
+        return
+    for session in await list_occurrences(connection, actor, series_id):
+        if not await use_credit(
+            connection, actor.practice_id, terms.place.client_id, session.id, session.session_type_id
+        ):
+            return
 
 
 async def _insert_series(connection: Connection, practice_id: UUID, series_id: UUID, rule: Rule, terms: Terms) -> None:
