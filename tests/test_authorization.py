@@ -68,6 +68,7 @@ class Scene:
             "patch_client": {"goals": f"Sleep {day} hours"},
             "post_session": {"client_id": client_id, "starts_at": starts_at, "duration_minutes": 30},
             "patch_session": {"status": "cancelled"},
+            "patch_booking_policy": {"hold_minutes": 20 + day},
             "post_session_type": {"name": "Coaching", "duration_minutes": 30},
             "patch_session_type": {"price_minor": day},
             "patch_availability": {"increment_minutes": 5 + day},

@@ -22,13 +22,14 @@ class EventType(StrEnum):
     GOAL_CHANGED = "GoalChanged"  # how also: progressed; status, by (role)
     MEASUREMENT_RECORDED = "MeasurementRecorded"  # payload: kind, by (role); of a custom one not its name
     MEASUREMENT_DELETED = "MeasurementDeleted"
-    # payload of session events: by (role), status, starts_at, ends_at, coach_id, version
+    # Payload of session events: by (role), status, coach_id, starts_at, ends_at, price_minor, version, sequence
     SESSION_BOOKED = "SessionBooked"
-    SESSION_RESCHEDULED = "SessionRescheduled"  # payload adds previous_start_at
+    SESSION_RESCHEDULED = "SessionRescheduled"  # payload adds previous_start_at, previous_ends_at
     SESSION_STARTED = "SessionStarted"
     SESSION_COMPLETED = "SessionCompleted"
     SESSION_MISSED = "SessionMissed"
-    SESSION_CANCELLED = "SessionCancelled"  # payload adds status: who cancelled, and how late
+    SESSION_NO_SHOW_UNDONE = "SessionNoShowUndone"
+    SESSION_CANCELLED = "SessionCancelled"  # its status says who cancelled, and how late
     SESSION_UPDATED = "SessionUpdated"
     # Of several sessions of a series at once, whose own events (with series_id) come with it. Subject: the series;
     # payload: by, coach_id, session_ids, starts_at (of the first), count.
@@ -36,6 +37,7 @@ class EventType(StrEnum):
     SERIES_MOVED = "SeriesMoved"
     SERIES_UPDATED = "SeriesUpdated"
     SERIES_CANCELLED = "SeriesCancelled"
+    BOOKING_POLICY_CHANGED = "BookingPolicyChanged"  # subject: the practice; payload: changed (names of fields)
     AVAILABILITY_CHANGED = "AvailabilityChanged"  # subject: the coach; payload: changed (names of fields)
     SESSION_TYPE_CHANGED = "SessionTypeChanged"
     CONVERSATION_STARTED = "ConversationStarted"

@@ -130,9 +130,18 @@ async def test_completed_session_is_an_activity_of_its_client(api: Api, house: H
     assert client["last_activity_at"] is not None
 
 
-async def test_client_may_cancel_and_nothing_else(api: Api, house: House) -> None:
+async def test_client_may_cancel_or_move_and_nothing_else(api: Api, house: House) -> None:
     session = await book(api, house)
-    for change in ({"title": "Mine"}, {"status": "completed"}, {"starts_at": START.isoformat()}):
+    start = START.isoformat()
+    for change in (
+        {"title": "Mine"},
+        {"status": "completed"},
+        {"status": "scheduled"},
+        {"starts_at": start, "title": "Mine"},
+        {"starts_at": start, "status": "cancelled"},
+        {"starts_at": start, "override_reason": "please"},
+        {"duration_minutes": 90},
+    ):
         assert (await api.patch(f"{BASE}/{session['id']}", house.client, json=change)).status == 403
     assert (await api.post(BASE, house.client, json=new(house))).field_paths == ["duration_minutes"]
 

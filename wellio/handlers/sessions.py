@@ -3,6 +3,7 @@
 from wellio.handlers.routes import Call, NoInput, Route
 from wellio.pages import Page
 from wellio.practice.bookings import NewSession, book_session
+from wellio.practice.reschedules import SessionHistory, get_history
 from wellio.practice.series import Series, book_series
 from wellio.practice.series_changes import ScopeQuery, change_series
 from wellio.practice.session_changes import SessionChanges, change_session
@@ -30,9 +31,10 @@ async def get_session_by_id(call: Call[NoInput, NoInput]) -> Session:
 
 
 async def patch_session(call: Call[SessionChanges, ScopeQuery]) -> Session:
-    """Reschedule, start, complete, cancel, mark as missed, or edit. A client may only cancel.
+    """Reschedule, start, complete, cancel, mark as missed and undo that, or edit.
 
-    Of a series staff change this one alone, this and the `following`, or `all` to come.
+    A client cancels, or moves their own, within the policy: else 403 CANCEL_WINDOW_CLOSED, RESCHEDULE_WINDOW_CLOSED or
+    RESCHEDULE_LIMIT_REACHED. Of a series staff change this one alone, this and the `following`, or `all` to come.
     """
     if call.query.scope != "this":
         return await change_series(
@@ -42,6 +44,11 @@ async def patch_session(call: Call[SessionChanges, ScopeQuery]) -> Session:
     return await change_session(
         call.services.outbox, call.actor, call.ids["session_id"], call.body, if_version=call.if_version
     )
+
+
+async def get_session_history(call: Call[NoInput, NoInput]) -> SessionHistory:
+    """Where the session was before it was moved, and who moved it when."""
+    return await get_history(call.services.db, call.actor, call.ids["session_id"])
 
 
 BASE = "/api/v1/sessions"
@@ -59,5 +66,9 @@ ROUTES = (
     Route(
         method="PATCH", path=ONE, handler=patch_session, tag="sessions",
         query=ScopeQuery, body=SessionChanges, answer=Session, errors=(409, 412),
+    ),
+    Route(
+        method="GET", path=f"{ONE}/history", handler=get_session_history, tag="sessions", answer=SessionHistory,
+        reads=True,
     ),
 )  # fmt: skip

@@ -19,7 +19,8 @@ from wellio.db import Connection, Database, Row
 from wellio.errors import Conflict, Invalid, NotFound
 from wellio.practice.availability import LOCK_AVAILABILITY, Availability, find_availability, opening_of
 from wellio.practice.clients import get_client
-from wellio.practice.session_types import SessionType, find_session_type
+from wellio.practice.session_types import SessionType, find_session_type, get_type_of_session
+from wellio.practice.sessions import get_session
 from wellio.practice.slots import Interval, Limits, Taken, Wanted, is_free, is_slot, list_slots
 from wellio.values import Input, Moment, Zone
 
@@ -76,6 +77,8 @@ class SlotQuery(Input):
     Clients name the `session_type_id` they want to book, whose length it is; staff may ask for any length.
 
     `client_id` leaves out the times at which that client has another session; a client's own are left out anyway.
+
+    `session_id` instead of all these: where that session can be moved. Its own time is free to it.
     """
 
     from_: Moment = Field(alias="from")
@@ -84,6 +87,7 @@ class SlotQuery(Input):
     client_id: UUID | None = None
     session_type_id: UUID | None = None
     duration_minutes: Annotated[int, Field(ge=5, le=1440)] | None = None
+    session_id: UUID | None = None
     timezone: Zone | None = None
 
 
@@ -132,6 +136,15 @@ class Buffers:
     after: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    """What slots are listed for; of `place`, the times are those of the list."""
+
+    place: Place
+    duration: timedelta
+    session_type: SessionType | None
+
+
 NO_BUFFERS = Buffers(0, 0)
 
 
@@ -140,20 +153,17 @@ async def list_bookable(db: Database, actor: Actor, query: SlotQuery) -> SlotLis
     first, last = query.from_, query.to
     if not timedelta(0) < last - first <= MAX_RANGE:
         raise Invalid.field("to", f"Must be later than from, by at most {MAX_RANGE.days} days.")
-    if actor.role is Role.CLIENT:
-        _check_clients_query(query)
     now = datetime.now(UTC)
     async with db.connection() as connection:
-        coach_id, client_id = await _whose(connection, actor, query)
-        session_type = await _type(connection, actor, query.session_type_id, coach_id)
-        availability = await find_availability(connection, actor.practice_id, coach_id, since=min(now, first))
-        place = Place(coach_id=coach_id, client_id=client_id, starts_at=first, ends_at=last)
+        sought = await (_new if query.session_id is None else _moving)(connection, actor, query)
+        place = sought.place
+        availability = await find_availability(connection, actor.practice_id, place.coach_id, since=min(now, first))
         taken = await _taken(connection, actor.practice_id, availability, place)
-    minutes = query.duration_minutes or (session_type.duration_minutes if session_type else DEFAULT_MINUTES)
-    wanted = _wanted(timedelta(minutes=minutes), buffers_of(availability, session_type))
+    wanted = _wanted(sought.duration, buffers_of(availability, sought.session_type))
     starts = list_slots(opening_of(availability), wanted, taken, now=now, first=first, last=last)
     zone = query.timezone or availability.timezone
-    return SlotList(coach_id, zone, minutes, [_slot(start, wanted, ZoneInfo(zone)) for start in starts])
+    minutes = int(sought.duration.total_seconds() // 60)
+    return SlotList(place.coach_id, zone, minutes, [_slot(start, wanted, ZoneInfo(zone)) for start in starts])
 
 
 async def check_place(
@@ -231,6 +241,36 @@ def _check(
         "That time lies outside of the coach's availability, notice or limits; give override_reason to book it anyway.",
         code="OUTSIDE_AVAILABILITY",
     )
+
+
+async def _new(connection: Connection, actor: Actor, query: SlotQuery) -> _Sought:
+    if actor.role is Role.CLIENT:
+        _check_clients_query(query)
+    coach_id, client_id = await _whose(connection, actor, query)
+    session_type = await _type(connection, actor, query.session_type_id, coach_id)
+    minutes = query.duration_minutes or (session_type.duration_minutes if session_type else DEFAULT_MINUTES)
+    place = Place(coach_id=coach_id, client_id=client_id, starts_at=query.from_, ends_at=query.to)
+    return _Sought(place, timedelta(minutes=minutes), session_type)
+
+
+async def _moving(connection: Connection, actor: Actor, query: SlotQuery) -> _Sought:
+    """The session says all the rest, and does not stand in its own way."""
+    if more := query.model_fields_set & {"coach_id", "client_id", "session_type_id", "duration_minutes"}:
+        raise Invalid.field(min(more), "The session_id says that; leave this out.")
+    assert query.session_id is not None
+    try:
+        session = await get_session(connection, actor, query.session_id)
+    except NotFound:
+        raise Invalid.field("session_id", "No such session.") from None
+    place = Place(
+        coach_id=session.coach_id,
+        client_id=session.client_id,
+        starts_at=query.from_,
+        ends_at=query.to,
+        session_id=session.id,
+    )
+    session_type = await get_type_of_session(connection, actor, session.session_type_id)
+    return _Sought(place, session.ends_at - session.starts_at, session_type)
 
 
 def _check_clients_query(query: SlotQuery) -> None:

@@ -144,6 +144,17 @@ async def find_session_type(db: Database | Connection, actor: Actor, type_id: UU
     return SessionType(**dict(row))
 
 
+async def get_type_of_session(connection: Connection, actor: Actor, type_id: UUID | None) -> SessionType | None:
+    """The type that a session of the actor's practice was booked as, whoever asks, also when it was archived since."""
+    if type_id is None:
+        return None
+    archived_too = True
+    row = await connection.fetchrow(
+        LIST_SESSION_TYPES, actor.practice_id, Role.OWNER.value, actor.user_id, type_id, archived_too, 1, 0
+    )
+    return SessionType(**dict(row)) if row else None
+
+
 async def create_session_type(
     outbox: Outbox, actor: Actor, new: NewSessionType, *, once: Once | None = None
 ) -> SessionType:

@@ -1,6 +1,7 @@
 """Sessions: a coach and a client at a time. Two of one coach never overlap; the database holds that.
 
-A session moves from `scheduled` through `in_progress` to `completed`, or ends as cancelled or missed.
+A session moves from `scheduled` through `in_progress` to `completed`, or ends as cancelled or missed
+(session_changes.py has the table).
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ Status = Literal[
 ParticipantStatus = Literal["booked", "attended", "no_show", "cancelled", "late_cancelled"]
 MAX_LENGTH = timedelta(hours=24)
 OPEN = frozenset({"held", "scheduled", "in_progress"})
+# Of a session, what its events tell.
+TOLD = ("status", "coach_id", "starts_at", "ends_at", "price_minor", "version", "sequence")
 
 LIST_SESSIONS = """
 select s.*, p.participants, p.booked
@@ -177,22 +180,16 @@ def check_length(starts_at: datetime, ends_at: datetime) -> None:
 
 def session_event(kind: EventType, actor: Actor, session: Session, *, before: Session | None = None) -> Event:
     """`before`: as it was, where a move is told of."""
+    told = {name: getattr(session, name) for name in TOLD}
+    if kind is EventType.SESSION_RESCHEDULED and before:
+        told |= {"previous_start_at": before.starts_at, "previous_ends_at": before.ends_at}
     return Event(
         type=kind,
         practice_id=actor.practice_id,
         actor_id=actor.user_id,
         client_id=session.client_id,
         subject_id=session.id,
-        payload={
-            "by": actor.role.value,
-            "status": session.status,
-            "coach_id": session.coach_id,
-            "starts_at": session.starts_at,
-            "ends_at": session.ends_at,
-            "price_minor": session.price_minor,
-            "version": session.version,
-            **({"previous_start_at": before.starts_at} if kind is EventType.SESSION_RESCHEDULED and before else {}),
-        },
+        payload={"by": actor.role.value, **told},
     )
 
 
