@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from typing import Annotated
 from uuid import UUID
 
@@ -33,14 +34,14 @@ from wellio.values import Input, Line, Moment
 
 MAX_CREDITS = 1000
 
-# Net, so that what was returned can be used and returned again. $3: some clients, or null for all of a session's.
-LIST_USED_FOR_SESSION = """
-select e.client_id, e.lot_id, -sum(e.amount)::integer as used
+# Net, so that what was returned can be used and returned again. $3: some clients, or null for all of the sessions'.
+LIST_USED_FOR_SESSIONS = """
+select e.session_id, e.client_id, e.lot_id, -sum(e.amount)::integer as used
 from credit_entries e
-where e.practice_id = $1 and e.session_id = $2 and ($3::uuid[] is null or e.client_id = any($3))
-group by e.client_id, e.lot_id
+where e.practice_id = $1 and e.session_id = any($2::uuid[]) and ($3::uuid[] is null or e.client_id = any($3))
+group by e.session_id, e.client_id, e.lot_id
 having sum(e.amount) < 0
-order by e.client_id, e.lot_id
+order by e.client_id, e.session_id, e.lot_id
 """
 
 LOCK_USERS_OF_CREDITS = """
@@ -127,16 +128,26 @@ async def use_credit(
 
     In the caller's transaction, which also tells of it.
     """
+    return await use_credits(connection, practice_id, client_id, [session_id], session_type_id) == 1
+
+
+async def use_credits(
+    connection: Connection, practice_id: UUID, client_id: UUID, session_ids: Sequence[UUID], type_id: UUID | None
+) -> int:
+    """The same for sessions of one type, in their order, as far as credits go; for how many one is used now."""
     await connection.execute(LOCK_ACCOUNT, practice_id, client_id)
-    if await has_used_credit(connection, practice_id, client_id, session_id):
-        return True
+    used = await connection.fetch(LIST_USED_FOR_SESSIONS, practice_id, session_ids, [client_id])
+    done = {row["session_id"] for row in used}
     any_type = False
-    lot = await connection.fetchrow(LIST_OPEN_LOTS, practice_id, client_id, session_type_id, any_type)
-    if lot is None:
-        return False
-    entry = LotEntry(client_id=client_id, lot_id=lot["id"], amount=-1, reason="used", session_id=session_id)
-    await insert_events(connection, await enter_credits(connection, practice_id, None, [entry]))
-    return True
+    lots = [lot_of(row) for row in await connection.fetch(LIST_OPEN_LOTS, practice_id, client_id, type_id, any_type)]
+    one_by_one = chain.from_iterable(repeat(lot.id, lot.left) for lot in lots)
+    open_sessions = [session_id for session_id in session_ids if session_id not in done]
+    entries = [
+        LotEntry(client_id=client_id, lot_id=lot_id, amount=-1, reason="used", session_id=session_id)
+        for session_id, lot_id in zip(open_sessions, one_by_one, strict=False)
+    ]
+    await insert_events(connection, await enter_credits(connection, practice_id, None, entries))
+    return len(done) + len(entries)
 
 
 async def return_credit(
@@ -147,7 +158,7 @@ async def return_credit(
     To the lot it came from: one that has ended meanwhile does not begin again. In the caller's transaction.
     """
     await connection.execute(LOCK_USERS_OF_CREDITS, practice_id, session_id)
-    used = await connection.fetch(LIST_USED_FOR_SESSION, practice_id, session_id, client_ids)
+    used = await connection.fetch(LIST_USED_FOR_SESSIONS, practice_id, [session_id], client_ids)
     entries = [
         LotEntry(
             client_id=row["client_id"],
@@ -159,10 +170,6 @@ async def return_credit(
         for row in used
     ]
     await insert_events(connection, await enter_credits(connection, practice_id, None, entries))
-
-
-async def has_used_credit(connection: Connection, practice_id: UUID, client_id: UUID, session_id: UUID) -> bool:
-    return await connection.fetchrow(LIST_USED_FOR_SESSION, practice_id, session_id, [client_id]) is not None
 
 
 async def list_credit_entries(db: Database, actor: Actor, query: CreditQuery) -> Page[CreditEntry]:

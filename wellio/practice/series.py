@@ -22,7 +22,7 @@ from wellio.ids import uuid7
 from wellio.outbox import Outbox, Transaction
 from wellio.practice.bookable import Buffers
 from wellio.practice.bookings import NewSession, Terms, terms_of
-from wellio.practice.credits import use_credit
+from wellio.practice.credits import use_credits
 from wellio.practice.recurrence import Occurrence, Rule, occurrences_of, parse_rule
 from wellio.practice.series_places import (
     Obstacle,
@@ -216,13 +216,10 @@ async def _book(
 
 async def _use_credits(connection: Connection, actor: Actor, series_id: UUID, terms: Terms) -> None:
     """By date, as far as the client's credits go."""
-    if terms.place.client_id is None:
-        return
-    for session in await list_occurrences(connection, actor, series_id):
-        if not await use_credit(
-            connection, actor.practice_id, terms.place.client_id, session.id, session.session_type_id
-        ):
-            return
+    if terms.place.client_id is not None:
+        ids = [session.id for session in await list_occurrences(connection, actor, series_id)]
+        type_id = terms.session_type.id if terms.session_type else None
+        await use_credits(connection, actor.practice_id, terms.place.client_id, ids, type_id)
 
 
 async def _insert_series(connection: Connection, practice_id: UUID, series_id: UUID, rule: Rule, terms: Terms) -> None:

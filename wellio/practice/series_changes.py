@@ -24,7 +24,7 @@ from wellio.practice.series_places import SeriesPlace, check_series, series_conf
 from wellio.practice.session_changes import SessionChanges
 from wellio.practice.session_types import find_session_type
 from wellio.practice.sessions import Session, check_length, get_session
-from wellio.practice.settlements import settle_session
+from wellio.practice.settlements import settle_sessions
 from wellio.practice.wall_clock import Reading, instant_read, is_skipped, reading_of
 from wellio.values import Input
 
@@ -83,14 +83,6 @@ update sessions
 set status = 'cancelled_by_coach', cancel_reason = $3, cancelled_at = now(), cancelled_by = $4,
     sequence = sequence + 1, version = version + 1, updated_at = now()
 where practice_id = $1 and id = any($2::uuid[])
-"""
-
-# A session that nobody has held yet is charged to nobody; only a credit may have been used for it.
-LIST_BY_CREDIT = """
-select distinct session_id
-from credit_entries
-where practice_id = $1 and session_id = any($2::uuid[])
-order by session_id
 """
 
 UPDATE_SERIES = """
@@ -209,8 +201,7 @@ def _position(session: Session) -> datetime:
 async def _cancel(tx: Transaction, actor: Actor, part: _Part, reason: str | None) -> None:
     ids = [session.id for session in part.chosen]
     await tx.connection.execute(CANCEL_OCCURRENCES, actor.practice_id, ids, reason, actor.user_id)
-    for row in await tx.connection.fetch(LIST_BY_CREDIT, actor.practice_id, ids):
-        await settle_session(tx.connection, actor.practice_id, row["session_id"])
+    await settle_sessions(tx.connection, actor.practice_id, ids)
     if not part.from_the_beginning:
         await _end_before(tx.connection, actor, part)
     await _record(tx, actor, EventType.SERIES_CANCELLED, part.series["id"], ids)

@@ -20,7 +20,7 @@ from wellio.practice.clients import touch_clients
 from wellio.practice.policies import BookingPolicy, get_policy
 from wellio.practice.reschedules import check_may_move, check_new_place, keep_move
 from wellio.practice.sessions import Reason, Session, check_length, get_session, session_event
-from wellio.practice.settlements import settle_session
+from wellio.practice.settlements import settle_sessions
 from wellio.practice.wall_clock import reading_of
 from wellio.values import Input, Line, Minor, Moment, Url, Zone
 
@@ -103,7 +103,7 @@ async def change_session(
             return before
         session = await _store(tx.connection, actor, before, after, changes.override_reason)
         if session.status != before.status:
-            await settle_session(tx.connection, actor.practice_id, session_id)
+            await settle_sessions(tx.connection, actor.practice_id, [session_id])
         tx.record(*_what_happened(actor, before, session))
         if session.status == "completed" and session.client_id:
             await touch_clients(tx.connection, actor.practice_id, {session.client_id: session.ends_at})

@@ -261,8 +261,7 @@ async def _charge_due(
     ]
     if not due:
         return []
-    now = datetime.now(UTC)
-    ids, charged = await enter_charges(connection, practice_id, None, [_charge(t, p, now) for t, p in due])
+    ids, charged = await enter_charges(connection, practice_id, None, [_charge(t, p, zone) for t, p in due])
     grants = [_grant(t, p, zone, i) for (t, p), i in zip(due, ids, strict=True) if t.session_credits]
     granted = await grant_credits(connection, practice_id, None, grants)
     last = {terms.id: period for terms, period in due}
@@ -276,13 +275,14 @@ async def _charge_due(
     return [*charged, *granted]
 
 
-def _charge(terms: _Terms, period: Period, now: datetime) -> ChargeEntry:
+def _charge(terms: _Terms, period: Period, zone: ZoneInfo) -> ChargeEntry:
+    """Dated when it fell due, however late that was seen."""
     return ChargeEntry(
         client_id=terms.client_id,
         kind="subscription",
         amount_minor=terms.price_minor,
         currency=terms.currency,
-        charged_at=now,
+        charged_at=day_bounds(zone, period.start)[0],
         note=terms.name,
         subscription_id=terms.id,
         period_start=period.start,
