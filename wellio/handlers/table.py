@@ -2,6 +2,7 @@
 
 from wellio.handlers import (
     addresses,
+    analytics,
     api_keys,
     audit,
     auth,
@@ -56,6 +57,7 @@ ROUTES: tuple[Route, ...] = (
     *credits.ROUTES,
     *predictions.ROUTES,
     *home.ROUTES,
+    *analytics.ROUTES,
     *conversations.ROUTES,
     *messages.ROUTES,
     *audit.ROUTES,

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from wellio.accounts.actors import STAFF, Actor, Role
 from wellio.accounts.users import is_coach
-from wellio.db import Connection, Database
+from wellio.db import Connection, Database, Row
 from wellio.errors import Invalid, NotFound, PreconditionFailed
 from wellio.events import Event, EventType
 from wellio.idempotency import Once
@@ -32,19 +32,19 @@ WALL_TIME = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
 
 # All at once: booking asks for it each time. Dates from $3, time off that ends after $4. Without a row in
 # `availability` its columns are null.
-GET_AVAILABILITY = """
+LIST_AVAILABILITIES = """
 select u.id as coach_id, coalesce(a.timezone, u.timezone) as timezone, a.weekly, a.increment_minutes,
        a.min_notice_minutes, a.min_notice_days, a.max_days_ahead, a.buffer_before_minutes, a.buffer_after_minutes,
        a.max_per_day, a.max_per_week, a.max_per_month, a.max_per_year, a.version,
        array(select (o.id, o.day, o.hours::text) from availability_overrides o
-             where o.practice_id = $1 and o.coach_id = $2 and o.day >= $3
+             where o.practice_id = $1 and o.coach_id = u.id and o.day >= $3
              order by o.day limit 1000) as overrides,
        array(select (t.id, t.starts_at, t.ends_at, t.note) from time_off t
-             where t.practice_id = $1 and t.coach_id = $2 and t.ends_at > $4
+             where t.practice_id = $1 and t.coach_id = u.id and t.ends_at > $4
              order by t.starts_at limit 1000) as time_off
 from users u
 left join availability a on a.practice_id = u.practice_id and a.coach_id = u.id
-where u.practice_id = $1 and u.id = $2
+where u.practice_id = $1 and u.id = any($2::uuid[])
 """
 
 # Also the lock that bookings of a coach queue at, so that limits count what the one before has booked.
@@ -270,11 +270,26 @@ async def find_availability(
     connection: Connection, practice_id: UUID, coach_id: UUID, *, since: datetime | None = None
 ) -> Availability:
     """What is set for a coach of the practice, whoever asks."""
-    since = since or datetime.now(UTC)
-    day = (since - timedelta(days=1)).date()
-    row = await connection.fetchrow(GET_AVAILABILITY, practice_id, coach_id, day, since)
-    if row is None:
+    rows = await _read(connection, practice_id, [coach_id], since or datetime.now(UTC))
+    if not rows:
         raise NotFound("No such coach.")
+    return _availability(rows[0])
+
+
+async def find_openings(
+    connection: Connection, practice_id: UUID, coach_ids: Sequence[UUID], *, since: datetime
+) -> dict[UUID, Opening]:
+    """Of many coaches at once, for the slot engine."""
+    rows = await _read(connection, practice_id, coach_ids, since)
+    return {row["coach_id"]: opening_of(_availability(row)) for row in rows}
+
+
+async def _read(connection: Connection, practice_id: UUID, coach_ids: Sequence[UUID], since: datetime) -> list[Row]:
+    day = (since - timedelta(days=1)).date()
+    return list(await connection.fetch(LIST_AVAILABILITIES, practice_id, coach_ids, day, since))
+
+
+def _availability(row: Row) -> Availability:
     values: dict[str, Any] = {n: DEFAULTS.get(n) if value is None else value for n, value in row.items()}
     values["weekly"] = _week(values["weekly"])
     values["overrides"] = [Override(o[0], o[1], _hours(orjson.loads(o[2]))) for o in row["overrides"]]

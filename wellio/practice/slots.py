@@ -131,6 +131,12 @@ def _is_open(opening: Opening, start: datetime, end: datetime) -> bool:
     return _Disjoint(_open_intervals(opening, start - DAY, end + DAY)).holds(start, end)
 
 
+def open_intervals(opening: Opening, first: datetime, last: datetime) -> list[Interval]:
+    """The parts of [first, last) that are open by the rules, whatever is taken."""
+    found = _open_intervals(opening, first - DAY, last + DAY)
+    return [(max(start, first), min(end, last)) for start, end in found if start < last and end > first]
+
+
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
     """The same times as disjoint intervals that do not touch, in order. Empty ones vanish."""
     merged: list[Interval] = []
