@@ -1130,6 +1130,70 @@ CREATE TABLE public.waitlist_entries (
     CONSTRAINT waitlist_entries_status CHECK ((status = ANY (ARRAY['waiting'::text, 'offered'::text, 'booked'::text, 'declined'::text, 'expired'::text, 'left'::text])))
 );
 
+CREATE TABLE public.webhook_attempts (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    delivery_id uuid NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    duration_ms integer,
+    status integer,
+    error text,
+    answer text DEFAULT ''::text NOT NULL
+);
+
+CREATE TABLE public.webhook_deliveries (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    type text NOT NULL,
+    subject_id uuid,
+    subject_version integer DEFAULT 0 NOT NULL,
+    "position" bigint NOT NULL,
+    body text NOT NULL,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_status integer,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT webhook_deliveries_ended CHECK (((status = 'waiting'::text) = (ended_at IS NULL))),
+    CONSTRAINT webhook_deliveries_status CHECK ((status = ANY (ARRAY['waiting'::text, 'delivered'::text, 'failed'::text])))
+);
+
+ALTER TABLE public.webhook_deliveries ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.webhook_deliveries_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.webhooks (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    url text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    event_types text[],
+    secret bytea NOT NULL,
+    former_secret bytea,
+    former_until timestamp with time zone,
+    disabled_at timestamp with time zone,
+    disabled_reason text,
+    failures integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    last_attempt_at timestamp with time zone,
+    free_at timestamp with time zone DEFAULT now() NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT webhooks_disabled CHECK (((disabled_at IS NULL) = (disabled_reason IS NULL))),
+    CONSTRAINT webhooks_disabled_reason CHECK ((disabled_reason = ANY (ARRAY['by_hand'::text, 'gone'::text, 'failing'::text]))),
+    CONSTRAINT webhooks_former CHECK (((former_secret IS NULL) = (former_until IS NULL)))
+);
+
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_hash_key UNIQUE (key_hash);
 
@@ -1397,6 +1461,24 @@ ALTER TABLE ONLY public.users
 ALTER TABLE ONLY public.waitlist_entries
     ADD CONSTRAINT waitlist_entries_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.webhook_attempts
+    ADD CONSTRAINT webhook_attempts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_event_key UNIQUE (webhook_id, event_id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_practice_id_id_key UNIQUE (practice_id, id);
+
 CREATE INDEX api_keys_user_idx ON public.api_keys USING btree (practice_id, user_id, created_at DESC);
 
 CREATE INDEX audit_log_clients_idx ON public.audit_log USING gin (client_ids);
@@ -1520,6 +1602,18 @@ CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 CREATE UNIQUE INDEX waitlist_entries_once ON public.waitlist_entries USING btree (practice_id, session_id, client_id) WHERE (status = ANY (ARRAY['waiting'::text, 'offered'::text]));
 
 CREATE INDEX waitlist_entries_order_idx ON public.waitlist_entries USING btree (practice_id, session_id, joined_at, id);
+
+CREATE INDEX webhook_attempts_delivery_idx ON public.webhook_attempts USING btree (practice_id, delivery_id, started_at);
+
+CREATE INDEX webhook_deliveries_due_idx ON public.webhook_deliveries USING btree (next_attempt_at, "position") WHERE (status = 'waiting'::text);
+
+CREATE INDEX webhook_deliveries_ended_idx ON public.webhook_deliveries USING btree (ended_at) WHERE (status <> 'waiting'::text);
+
+CREATE INDEX webhook_deliveries_order_idx ON public.webhook_deliveries USING btree (webhook_id, subject_id, subject_version, "position") WHERE (status = 'waiting'::text);
+
+CREATE INDEX webhook_deliveries_webhook_idx ON public.webhook_deliveries USING btree (practice_id, webhook_id, created_at DESC, id DESC);
+
+CREATE INDEX webhooks_practice_idx ON public.webhooks USING btree (practice_id, created_at, id);
 
 CREATE TRIGGER audit_chain_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_chain FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
@@ -1818,4 +1912,13 @@ ALTER TABLE ONLY public.waitlist_entries
 
 ALTER TABLE ONLY public.waitlist_entries
     ADD CONSTRAINT waitlist_entries_session_fkey FOREIGN KEY (practice_id, session_id) REFERENCES public.sessions(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.webhook_attempts
+    ADD CONSTRAINT webhook_attempts_delivery_fkey FOREIGN KEY (practice_id, delivery_id) REFERENCES public.webhook_deliveries(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_webhook_fkey FOREIGN KEY (practice_id, webhook_id) REFERENCES public.webhooks(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 

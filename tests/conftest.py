@@ -28,7 +28,7 @@ from wellio.db import Database, open_database
 from wellio.limits import Limits
 from wellio.migrations import migrate
 from wellio.outbox import Outbox
-from wellio.outreach import mail_sender
+from wellio.outreach import mail_sender, webhook_sender
 from wellio.shared_buckets import SharedBuckets
 
 ADMIN_URL = os.environ.get("TEST_DATABASE_URL", "")
@@ -146,6 +146,12 @@ async def house(db: Database) -> House:
 def mails_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Wellio would mail meanwhile does not end the links that a test makes itself, nor change rows."""
     monkeypatch.setattr(mail_sender, "AT_ONCE", 0)
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test's Wellio calls webhooks by itself; tests of the sender call for them."""
+    monkeypatch.setattr(webhook_sender, "AT_ONCE", 0)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from wellio.handlers.table import ROUTES
 from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
+from wellio.sealing import Sealer
 
 MATRIX: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "authorization.toml").read_text())
 STATUSES = {"forbidden": 403, "not_found": 404, "invalid": 422, "conflict": 409}
@@ -74,6 +75,8 @@ class Scene:
             "patch_availability": {"increment_minutes": 5 + day},
             "post_availability_override": {"day": f"2031-01-{day + 1:02}"},
             "post_time_off": {"starts_at": starts_at, "ends_at": f"2031-01-{day + 1:02}T11:00:00Z"},
+            "post_webhook": {"url": f"https://hooks.example.org/{day}"},
+            "patch_webhook": {"description": f"Day {day}"},
             "post_payment": {"client_id": client_id, "amount_minor": 100},
             "post_refund": {"amount_minor": 1 + day},
             "post_payment_void": {"note": "Never came"},
@@ -142,10 +145,13 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
     )  # fmt: skip
     await db.execute("update sessions set series_id = $2 where id = $1", ids["session_id"], ids["series_id"])
     ids |= await make_accounts(db, house, canary)
+    ids |= {"webhook_id": uuid4(), "delivery_id": uuid4()}
     ids |= await open_chat(Outbox(db), house, canary)
     ids |= await open_doors(db, house, canary)
     scene = Scene(house, foreign, ids)
     await renew(db, scene)
+    await db.execute("update webhooks set description = $2 where id = $1", ids["webhook_id"], canary)
+    await db.execute("update webhook_deliveries set body = $2 where id = $1", ids["delivery_id"], canary)
     return scene
 
 
@@ -209,6 +215,19 @@ async def renew(db: Database, scene: Scene) -> None:
     practice_id, coach_id, ids = scene.house.practice.id, scene.house.coach.user_id, scene.ids
     await db.execute("update sessions set status = 'scheduled' where id = $1", ids["session_id"])
     await db.execute("update api_keys set revoked_at = null")
+    # A webhook that wants what the matrix does not do, so that nothing is queued for it meanwhile.
+    sealer = Sealer({"k1": bytes(range(32))})
+    await db.execute(
+        "insert into webhooks (id, practice_id, url, description, event_types, secret)"
+        " values ($1, $2, 'https://hooks.example.org/', '', '{webhook.test}', $3) on conflict do nothing",
+        ids["webhook_id"], practice_id,
+        sealer.seal(b"whsec_AAAA", column="webhooks.secret", row_id=ids["webhook_id"]),
+    )  # fmt: skip
+    await db.execute(
+        "insert into webhook_deliveries (id, practice_id, webhook_id, event_id, type, body)"
+        " values ($1, $2, $3, $1, 'webhook.test', '{}') on conflict do nothing",
+        ids["delivery_id"], practice_id, ids["webhook_id"],
+    )  # fmt: skip
     await db.execute(
         "insert into availability_overrides (id, practice_id, coach_id, day) values ($1, $2, $3, '2030-06-01')"
         " on conflict do nothing",

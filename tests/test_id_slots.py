@@ -49,6 +49,8 @@ REFERS_TO = {
     "package_id": "package_id",
     "purchase_id": "purchase_id",
     "charge_id": "charge_id",
+    "webhook_id": "webhook_id",
+    "delivery_id": "delivery_id",
 }
 # Ids that callers make up themselves, and that refer to nothing.
 OWN_NAMES = {"client_message_id"}

@@ -23,8 +23,8 @@ from wellio.pages import Page
 
 # What consumers, jobs and the pool ask meanwhile.
 BACKGROUND = re.compile(
-    r"\b(events|consumers|learner_snapshots|job_runs|mails|replays|audit_chain|insert into audit_log|pg_\w+)\b"
-    r"|wall_starts_at is not null|revoked_at > now|unlisten|reset all|^select 1$",
+    r"\b(events|consumers|learner_snapshots|job_runs|mails|webhook_deliveries|replays|audit_chain|pg_\w+)\b"
+    r"|insert into audit_log|wall_starts_at is not null|revoked_at > now|unlisten|reset all|^select 1$",
     re.IGNORECASE,
 )
 LISTS = [route for route in ROUTES if get_origin(route.answer) is Page and not route.id_names]
@@ -69,6 +69,10 @@ async def fill(db: Database, house: House, count: int) -> None:
         await db.execute(
             "insert into session_types (id, practice_id, name, duration_minutes, currency)"
             " values ($1, $2, 'N', 60, 'EUR')",
+            uuid7(), house.practice.id,
+        )  # fmt: skip
+        await db.execute(
+            "insert into webhooks (id, practice_id, url, secret) values ($1, $2, 'https://hooks.example.org/', 'x')",
             uuid7(), house.practice.id,
         )  # fmt: skip
         await fill_accounts(db, house, client_id)

@@ -23,6 +23,8 @@ NO_REFERENCE = {
     "notifications.event_id": "the event it tells of; makes it unique",
     "conversation_events.message_id": "written by the statement that writes the message, in its conversation",
     "conversation_events.actor_id": "written by the statement that checks the member",
+    "webhook_deliveries.event_id": "the event it tells of; makes it unique",
+    "webhook_deliveries.subject_id": "what the event is about; keeps the order",
     "messages.client_message_id": "a name that the sender made up",
 }
 

@@ -58,6 +58,7 @@ class EventType(StrEnum):
     CREDITS_EXPIRED = "CreditsExpired"
     CREDITS_CORRECTED = "CreditsCorrected"
     ACTIVITY_RECORDED = "ActivityRecorded"  # payload: kind, active, amount_minor
+    WEBHOOK_DISABLED = "WebhookDisabled"  # by Wellio; payload: reason (gone, failing)
     CLOCK_TICKED = "ClockTicked"  # "it is this time now": lets silence be seen
 
 

@@ -23,6 +23,7 @@ class MailKind(StrEnum):
     REFRESH_REUSED = "refresh_reused"  # somebody used an old refresh token: the device was signed out
     SECOND_FACTOR_ON = "second_factor_on"
     SECOND_FACTOR_OFF = "second_factor_off"
+    WEBHOOK_DISABLED = "webhook_disabled"  # data: webhook_id, reason (gone, failing)
     RECOVERY_CODE_USED = "recovery_code_used"  # data: left
 
 

@@ -72,6 +72,20 @@ class Metrics:
             "Age of the oldest of them, told by the leader.",
             registry=self.registry,
         )
+        self.webhooks = Counter(
+            "wellio_webhook_attempts_total",
+            "Attempts to tell webhooks, by how they went.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.webhooks_waiting = Gauge(
+            "wellio_webhooks_waiting", "Deliveries that wait, told by the leader.", registry=self.registry
+        )
+        self.webhook_oldest_seconds = Gauge(
+            "wellio_webhook_oldest_seconds",
+            "Age of the oldest of them, told by the leader.",
+            registry=self.registry,
+        )
         self.leader = Gauge("wellio_leader", "1 while this process runs consumers and jobs.", registry=self.registry)
         self.pool_connections = Gauge(
             "wellio_db_pool_connections", "Database connections.", ("state",), registry=self.registry

@@ -34,7 +34,11 @@ class SealedColumn:
 
 
 # Every column that holds sealed values: a new one is a new line.
-SEALED = (SealedColumn("users", "totp_secret"),)
+SEALED = (
+    SealedColumn("users", "totp_secret"),
+    SealedColumn("webhooks", "secret"),
+    SealedColumn("webhooks", "former_secret"),
+)
 
 COUNT_SEALED = "select key_id, how_many from count_sealed($1, $2)"
 

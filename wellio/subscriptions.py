@@ -1,8 +1,9 @@
 """What happens when… : each type of event, and what follows from it once it is committed.
 
-The leading process (`wellio/leader.py`) follows the log with three consumers, each by a cursor of its own: the learner
-learns, `notifications` tells people what they should know, `pushes` shows open devices what has changed. The jobs run
-beside them. Chat tells devices itself (`wellio/chat`), because a message can't wait for a consumer.
+The leading process (`wellio/leader.py`) follows the log with four consumers, each by a cursor of its own: the learner
+learns, `notifications` tells people what they should know, `pushes` shows open devices what has changed, `webhooks`
+queues what other systems want to hear (which events: `outreach/webhook_events.py`). The jobs and senders run beside
+them. Chat tells devices itself (`wellio/chat`), because a message can't wait for a consumer.
 
 What was recorded long after it happened (an import, a replay) is learnt, and is news to nobody.
 """
@@ -19,6 +20,7 @@ from wellio.audit_chain import seal_for_ever
 from wellio.consumers import Consumer, Superseded, check_log, is_history, next_retry
 from wellio.db import Connection, open_database
 from wellio.events import Event, EventType
+from wellio.guarded_http import open_guarded_http
 from wellio.jobs.schedule import Schedule
 from wellio.jobs.work import Work
 from wellio.learning.follower import Follower
@@ -26,10 +28,13 @@ from wellio.learning.predictions import Moved, upsert_predictions
 from wellio.live import Live, Push
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
+from wellio.outgoing import Call
 from wellio.outreach.mail_sender import MailSender, Post
 from wellio.outreach.notifications import insert_notifications, list_session_news, risk_news
 from wellio.outreach.pushes import list_staff, push_look_again, push_prediction, push_sessions
 from wellio.outreach.smtp import smtp_server
+from wellio.outreach.webhook_events import TELLINGS, queue_deliveries
+from wellio.outreach.webhook_sender import WebhookSender
 from wellio.sealing import Sealer
 from wellio.services import Services
 
@@ -94,6 +99,7 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.CREDITS_EXPIRED: Follows(),
     EventType.CREDITS_CORRECTED: Follows(),
     EventType.ACTIVITY_RECORDED: Follows(learns=True),
+    EventType.WEBHOOK_DISABLED: Follows(),
     EventType.CLOCK_TICKED: Follows(learns=True),
 }
 
@@ -105,6 +111,11 @@ async def notify(connection: Connection, events: Sequence[Event]) -> Sequence[Pu
 
 async def push(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
     return await push_sessions(connection, [event for event in events if not is_history(event)])
+
+
+async def queue_webhooks(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
+    await queue_deliveries(connection, events)
+    return ()
 
 
 async def store_predictions(connection: Connection, moved: Sequence[Moved]) -> Sequence[Push]:
@@ -129,14 +140,16 @@ async def lead(services: Services, base_url: str) -> None:
     assert services.config.database_url
     db = await open_database(services.config.database_url, min_size=1, max_size=FOLLOWERS, derived=True)
     try:
-        await lead_with(
-            services.outbox,
-            services.live,
-            services.metrics,
-            sealer=services.sealer,
-            following=services.outbox.over(db),
-            post=make_post(services, base_url),
-        )
+        async with open_guarded_http(services.config.outgoing) as call:
+            await lead_with(
+                services.outbox,
+                services.live,
+                services.metrics,
+                sealer=services.sealer,
+                following=services.outbox.over(db),
+                post=make_post(services, base_url),
+                call=call,
+            )
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
@@ -151,10 +164,12 @@ async def lead_with(
     sealer: Sealer | None = None,
     following: Outbox | None = None,
     post: Post | None = None,
+    call: Call | None = None,
 ) -> None:
     """Returns when another process turns out to lead as well. Raises LogAhead.
 
-    `following`: by which the learner and the consumers store what they make of the log. Without `post` mails wait.
+    `following`: by which the learner and the consumers store what they make of the log. Without `post` mails wait,
+    without `call` and `sealer` webhooks.
     """
     await check_log(outbox.db)
     duties: Sequence[Callable[[], Awaitable[None]]] = (
@@ -163,6 +178,7 @@ async def lead_with(
         Schedule(Work(outbox, sealer), metrics).run,
         partial(seal_for_ever, (following or outbox).db),
         *([MailSender(outbox.db, metrics, post).run] if post else ()),
+        *([WebhookSender(outbox, metrics, call=call, sealer=sealer).run] if call and sealer else ()),
     )
     try:
         async with asyncio.TaskGroup() as group:
@@ -193,6 +209,7 @@ def consumers(outbox: Outbox, live: Live, metrics: Metrics) -> list[Consumer]:
     return [
         Consumer("notifications", notified, notify, outbox=outbox, live=live, metrics=metrics),
         Consumer("pushes", pushed, push, outbox=outbox, live=live, metrics=metrics),
+        Consumer("webhooks", list(TELLINGS), queue_webhooks, outbox=outbox, live=live, metrics=metrics),
     ]
 
 

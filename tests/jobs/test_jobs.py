@@ -115,6 +115,7 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         "invitations": 1,
         "job_runs": 1,
         "mails": 0,
+        "webhook_deliveries": 0,
     }
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"
     assert await db.fetchval("select token_hash from refresh_tokens") == b"kept"

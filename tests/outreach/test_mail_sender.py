@@ -14,6 +14,7 @@ import pytest
 from tests.factories import House
 from tests.outreach.post_office import HANG, HANG_UP, TAKE_AND_HANG_UP, TAKEN, PostOffice
 from tests.waiting import eventually
+from wellio import leases
 from wellio.db import Database
 from wellio.mails import MailKind, queue_mail
 from wellio.metrics import Metrics
@@ -284,7 +285,7 @@ async def test_record_waits_for_a_database_that_is_away(
     db: Database, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mail is with the server: not recorded, it would be sent again."""
-    monkeypatch.setattr(mail_sender, "RECORD_AGAIN_S", (0.01,) * 500)
+    monkeypatch.setattr(leases, "RECORD_AGAIN_S", (0.01,) * 500)
     mail_id = await queue(db, house)
     delivered: list[EmailMessage] = []
     held: list[Any] = []
@@ -307,5 +308,5 @@ async def test_record_waits_for_a_database_that_is_away(
 
 
 def test_lease_outlives_an_attempt() -> None:
-    longest = smtp.CONVERSATION_TIMEOUT_S + smtp.GOODBYE_TIMEOUT_S + sum(mail_sender.RECORD_AGAIN_S)
+    longest = smtp.CONVERSATION_TIMEOUT_S + smtp.GOODBYE_TIMEOUT_S + sum(leases.RECORD_AGAIN_S)
     assert timedelta(seconds=longest) < mail_sender.LEASE

@@ -146,7 +146,9 @@ async def test_invitation_names_who_invites_and_whither(db: Database, outbox: Ou
     assert await written(db, mail) is None
 
 
-NOTICES = sorted(FILLS.keys() - {MailKind.PASSWORD_RESET, MailKind.VERIFY_EMAIL, MailKind.INVITATION})
+LINKED = {MailKind.PASSWORD_RESET, MailKind.VERIFY_EMAIL, MailKind.INVITATION}
+# Of the reader's account; what is of the practice has no link to a new password.
+NOTICES = sorted(FILLS.keys() - LINKED - {MailKind.WEBHOOK_DISABLED})
 
 
 @pytest.mark.parametrize("kind", NOTICES)
@@ -165,6 +167,28 @@ async def test_codes_left_are_told(db: Database, house: House, address: str, lef
     message = await written(db, queued(MailKind.RECOVERY_CODE_USED, address, house=house, left=left))
     assert message is not None
     assert words in text_of(message)
+
+
+@pytest.mark.parametrize(("reason", "says"), [("gone", "gone for good"), ("failing", "for five days")])
+async def test_webhook_that_was_turned_off_is_named_by_its_host(
+    db: Database, house: House, address: str, reason: str, says: str
+) -> None:
+    """The rest of its address may hold a secret."""
+    webhook_id = uuid7()
+    await db.execute(
+        "insert into webhooks (id, practice_id, url, secret) values ($1, $2, 'https://hooks.example.org/s3cret', 'x')",
+        webhook_id,
+        house.practice.id,
+    )
+    mail = queued(MailKind.WEBHOOK_DISABLED, address, house=house, webhook_id=str(webhook_id), reason=reason)
+    message = await written(db, mail)
+    assert message is not None
+    for form in ("plain", "html"):
+        assert says in text_of(message, form)
+        assert "hooks" in text_of(message, form)
+        assert "s3cret" not in text_of(message, form)
+    await db.execute("delete from webhooks")
+    assert await written(db, mail) is None
 
 
 def test_every_kind_has_its_texts() -> None:

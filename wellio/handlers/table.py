@@ -29,6 +29,7 @@ from wellio.handlers import (
     session_types,
     sessions,
     subscriptions,
+    webhooks,
 )
 from wellio.handlers.routes import Route
 
@@ -60,5 +61,6 @@ ROUTES: tuple[Route, ...] = (
     *analytics.ROUTES,
     *conversations.ROUTES,
     *messages.ROUTES,
+    *webhooks.ROUTES,
     *audit.ROUTES,
 )

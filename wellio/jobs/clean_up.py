@@ -1,4 +1,7 @@
-"""Deletes what has served: answers for repeats, ended sessions, links, old runs of jobs, old mails. Never events."""
+"""Deletes what has served: answers for repeats, ended sessions, links, and what is old of runs, mails, deliveries.
+
+Never events.
+"""
 
 from wellio.accounts.auth_sessions import DELETE_OLD_REFRESH_TOKENS, DELETE_OLD_SESSIONS
 from wellio.accounts.invitations import DELETE_OLD_INVITATIONS
@@ -6,7 +9,10 @@ from wellio.accounts.one_time_tokens import DELETE_OLD_TOKENS
 from wellio.idempotency import DELETE_OLD_KEYS, KEEP_HOURS
 from wellio.jobs.runs import DELETE_OLD_RUNS
 from wellio.jobs.work import Counts, Work
-from wellio.outreach.mail_sender import DELETE_OLD_MAILS, KEEP_DAYS
+from wellio.outreach.mail_sender import DELETE_OLD_MAILS
+from wellio.outreach.mail_sender import KEEP_DAYS as KEEP_MAILS_DAYS
+from wellio.outreach.webhook_deliveries import DELETE_OLD_DELIVERIES
+from wellio.outreach.webhook_deliveries import KEEP_DAYS as KEEP_DELIVERIES_DAYS
 
 KEEP_RUNS_DAYS = 90
 
@@ -19,7 +25,8 @@ async def clean_up(work: Work) -> Counts:
         "one_time_tokens": _deleted(await work.db.execute(DELETE_OLD_TOKENS)),
         "invitations": _deleted(await work.db.execute(DELETE_OLD_INVITATIONS)),
         "job_runs": _deleted(await work.db.execute(DELETE_OLD_RUNS, KEEP_RUNS_DAYS)),
-        "mails": _deleted(await work.db.execute(DELETE_OLD_MAILS, KEEP_DAYS)),
+        "mails": _deleted(await work.db.execute(DELETE_OLD_MAILS, KEEP_MAILS_DAYS)),
+        "webhook_deliveries": _deleted(await work.db.execute(DELETE_OLD_DELIVERIES, KEEP_DELIVERIES_DAYS)),
     }
 
 

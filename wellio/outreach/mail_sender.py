@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from uuid import UUID
 
-from wellio.consumers import next_retry
 from wellio.db import Database
 from wellio.errors import Unavailable
+from wellio.leases import keep_measuring, keep_working, record_patiently
 from wellio.metrics import Metrics
 from wellio.outreach.mail_texts import QueuedMail, fill_mail, make_message
 from wellio.outreach.smtp import NotSent
@@ -26,12 +26,10 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 4
 POLL_S = 1.0
-MEASURE_S = 15.0
 LEASE = timedelta(minutes=5)  # longer than smtp.CONVERSATION_TIMEOUT_S and the tries to record its end
 # Minutes until the next attempt: after ten of them a day has passed, and greylisting (RFC 6647) is long over.
 DELAYS_MIN = (1, 3, 9, 27, 81, 243, 360, 360, 360)
 LONGEST_WAIT = timedelta(days=3)
-RECORD_AGAIN_S = (0.2, 1.0, 5.0, 15.0, 30.0)
 KEEP_DAYS = 90
 
 CLAIM_MAIL = """
@@ -93,8 +91,8 @@ class MailSender:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
-                    group.create_task(self._keep_sending())
-                group.create_task(self._keep_measuring())
+                    group.create_task(keep_working(self.send_next, poll_s=POLL_S))
+                group.create_task(keep_measuring(self._measure))
         finally:
             self._metrics.mails_waiting.set(0)
             self._metrics.mail_oldest_seconds.set(0)
@@ -146,35 +144,17 @@ class MailSender:
 
     async def _end(self, mail_id: UUID, status: str, reason: str | None = None) -> None:
         """Records it, also when the database is away for a moment: unrecorded means sent again."""
-        for pause_s in RECORD_AGAIN_S:
-            try:
-                await self._db.execute(END_MAIL, mail_id, status, reason)
-                return
-            except Unavailable:
-                await asyncio.sleep(pause_s)
-        await self._db.execute(END_MAIL, mail_id, status, reason)
+
+        async def record() -> None:
+            await self._db.execute(END_MAIL, mail_id, status, reason)
+
+        await record_patiently(record)
 
     def _count(self, mail: QueuedMail, outcome: str) -> None:
         self._metrics.mails.labels(mail.kind, outcome).inc()
 
-    async def _keep_sending(self) -> None:
-        retry_s = 0.0
-        while True:
-            try:
-                found = await self.send_next()
-                retry_s = 0.0
-            except Unavailable:
-                found, retry_s = False, next_retry(retry_s)
-            if not found:
-                await asyncio.sleep(retry_s or POLL_S)
-
-    async def _keep_measuring(self) -> None:
-        while True:
-            try:
-                row = await self._db.fetchrow(MEASURE_WAITING)
-            except Unavailable:
-                row = None
-            if row is not None:
-                self._metrics.mails_waiting.set(row["waiting"])
-                self._metrics.mail_oldest_seconds.set(row["oldest_s"])
-            await asyncio.sleep(MEASURE_S)
+    async def _measure(self) -> None:
+        row = await self._db.fetchrow(MEASURE_WAITING)
+        if row is not None:
+            self._metrics.mails_waiting.set(row["waiting"])
+            self._metrics.mail_oldest_seconds.set(row["oldest_s"])

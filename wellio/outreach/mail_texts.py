@@ -14,6 +14,7 @@ from email.policy import SMTP
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -37,6 +38,8 @@ from users u
 join practices p on p.id = u.practice_id
 where u.practice_id = $1 and u.id = $2 and u.status = 'active'
 """
+
+GET_WEBHOOK_URL = "select url from webhooks where practice_id = $1 and id = $2"
 
 FIND_READER = """
 select u.id, u.practice_id, u.name, u.email, u.pending_email, u.email_verified_at, u.timezone, p.name as practice
@@ -141,6 +144,21 @@ def _notice(subject: str) -> Fill:
     return fill
 
 
+async def _webhook_disabled(connection: Connection, mail: QueuedMail, base_url: str) -> Filled | None:
+    reader = await _reader_of(connection, mail)
+    if reader is None:
+        return None
+    url = await connection.fetchval(GET_WEBHOOK_URL, mail.practice_id, UUID(mail.data["webhook_id"]))
+    if url is None:
+        return None
+    values = {
+        "happened": told_time(mail.created_at, reader["timezone"]),
+        "host": urlsplit(url).hostname,  # the rest may hold a secret
+        "gone": mail.data["reason"] == "gone",
+    }
+    return Filled("A webhook of your practice was turned off", {**values, **_of_reader(reader)})
+
+
 def _left(mail: QueuedMail) -> dict[str, str]:
     left = mail.data.get("left")
     if left is None:
@@ -167,6 +185,7 @@ FILLS: Mapping[MailKind, Fill] = {
     MailKind.REFRESH_REUSED: _notice("A device was signed out of your account"),
     MailKind.SECOND_FACTOR_ON: _notice("Signing in now takes a second step"),
     MailKind.SECOND_FACTOR_OFF: _notice("Signing in takes the password alone again"),
+    MailKind.WEBHOOK_DISABLED: _webhook_disabled,
     MailKind.RECOVERY_CODE_USED: _notice("A recovery code was used"),
 }
 
