@@ -27,6 +27,7 @@ from wellio.handlers.table import ROUTES
 from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
+from wellio.practice.notes import COLUMN as NOTE_BODY
 from wellio.sealing import Sealer
 
 MATRIX: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "authorization.toml").read_text())
@@ -67,6 +68,14 @@ class Scene:
             "post_client": {"first_name": f"A{day}", "last_name": "B"},
             "post_clients_bulk": {"action": "tag", "client_ids": [client_id], "tags": [f"tag {day}"]},
             "patch_client": {"goals": f"Sleep {day} hours"},
+            "post_note": {"body": f"Slept {day} hours"},
+            "patch_note": {"pinned": day % 2 == 0},
+            "post_goal": {"title": f"Goal {day}"},
+            "patch_goal": {"title": f"Goal {day}"},
+            "post_goal_progress": {"value": day},
+            "post_measurement": {"kind": "weight", "value": 70 + day, "unit": "kg"},
+            "post_client_field": {"key": f"field_{day}", "label": "Field", "type": "text"},
+            "patch_client_field": {"label": f"Field {day}"},
             "post_session": {"client_id": client_id, "starts_at": starts_at, "duration_minutes": 30},
             "patch_session": {"status": "cancelled"},
             "patch_booking_policy": {"hold_minutes": 20 + day},
@@ -146,6 +155,17 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
     await db.execute("update sessions set series_id = $2 where id = $1", ids["session_id"], ids["series_id"])
     ids |= await make_accounts(db, house, canary)
     ids |= {"webhook_id": uuid4(), "delivery_id": uuid4()}
+    ids |= {"note_id": uuid4(), "goal_id": uuid4(), "measurement_id": uuid4(), "field_id": uuid4()}
+    await db.execute(
+        "insert into client_goals (id, practice_id, client_id, title, unit, start_value, target_value, current_value,"
+        " created_by) values ($1, $2, $3, $4, '%', 0, 100, 0, $5)",
+        ids["goal_id"], house.practice.id, house.client_id, canary, house.coach.user_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into goal_progress (id, practice_id, goal_id, value, note, reached_at, recorded_by)"
+        " values ($1, $2, $3, 10, $4, now(), $5)",
+        uuid4(), house.practice.id, ids["goal_id"], canary, house.client.user_id,
+    )  # fmt: skip
     ids |= await open_chat(Outbox(db), house, canary)
     ids |= await open_doors(db, house, canary)
     scene = Scene(house, foreign, ids)
@@ -228,6 +248,7 @@ async def renew(db: Database, scene: Scene) -> None:
         " values ($1, $2, $3, $1, 'webhook.test', '{}') on conflict do nothing",
         ids["delivery_id"], practice_id, ids["webhook_id"],
     )  # fmt: skip
+    await write_down(db, scene)
     await db.execute(
         "insert into availability_overrides (id, practice_id, coach_id, day) values ($1, $2, $3, '2030-06-01')"
         " on conflict do nothing",
@@ -237,6 +258,28 @@ async def renew(db: Database, scene: Scene) -> None:
         "insert into time_off (id, practice_id, coach_id, starts_at, ends_at, note)"
         " values ($1, $2, $3, '2030-06-02', '2030-06-03', $4) on conflict do nothing",
         ids["time_off_id"], practice_id, coach_id, CANARY,
+    )  # fmt: skip
+
+
+async def write_down(db: Database, scene: Scene) -> None:
+    """A note, a measurement of the client's own, and a field, if they are gone."""
+    house, ids = scene.house, scene.ids
+    sealed = Sealer({"k1": bytes(range(32))}).seal(CANARY.encode(), column=NOTE_BODY, row_id=ids["note_id"])
+    await db.execute(
+        "insert into client_notes (id, practice_id, client_id, author_id, body) values ($1, $2, $3, $4, $5)"
+        " on conflict do nothing",
+        ids["note_id"], house.practice.id, house.client_id, house.coach.user_id, sealed,
+    )  # fmt: skip
+    await db.execute(
+        "insert into measurements (id, practice_id, client_id, kind, name, value, unit, entered_value, entered_unit,"
+        " measured_at, recorded_by) values ($1, $2, $3, 'custom', $4, 1, 'cm', 1, 'cm', now(), $5)"
+        " on conflict do nothing",
+        ids["measurement_id"], house.practice.id, house.client_id, CANARY, house.client.user_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into client_fields (id, practice_id, key, label, type)"
+        " values ($1, $2, 'allergies', 'Allergies', 'text') on conflict do nothing",
+        ids["field_id"], house.practice.id,
     )  # fmt: skip
 
 

@@ -28,6 +28,10 @@ from wellio.handlers.table import ROUTES
 REFERS_TO = {
     "client_id": "client_id",
     "client_ids": "client_id",
+    "note_id": "note_id",
+    "goal_id": "goal_id",
+    "measurement_id": "measurement_id",
+    "field_id": "field_id",
     "coach_id": "coach",
     "actor_id": "coach",
     "member_ids": "client",
@@ -56,7 +60,7 @@ REFERS_TO = {
 OWN_NAMES = {"client_message_id"}
 # Staff are known to everybody in a practice; what is asked about these within it is the matrix's to say.
 OF_ONE_CLIENT = {
-    "client_ids",
+    "client_ids", "note_id", "goal_id", "measurement_id",
     "client_id", "session_id", "series_id", "payment_id", "conversation_id", "message_id", "reply_to", "device_id",
     "invitation_id", "api_key_id", "subscription_id", "purchase_id", "charge_id",
 }  # fmt: skip

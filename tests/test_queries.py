@@ -54,6 +54,10 @@ async def fill(db: Database, house: House, count: int) -> None:
             "insert into audit_log (id, practice_id, action, outcome) values ($1, $2, 'a', 'done')",
             uuid7(), house.practice.id,
         )  # fmt: skip
+        await db.execute(
+            "insert into client_fields (id, practice_id, key, label, type) values ($1, $2, $3, 'N', 'text')",
+            field_id := uuid7(), house.practice.id, f"n{field_id.hex[-12:]}",
+        )  # fmt: skip
         await sign_in(db, house.coach)
         await make_user(db, house.practice, Role.COACH, f"Coach {i}")
         await db.execute(

@@ -38,6 +38,7 @@ SEALED = (
     SealedColumn("users", "totp_secret"),
     SealedColumn("webhooks", "secret"),
     SealedColumn("webhooks", "former_secret"),
+    SealedColumn("client_notes", "body"),
 )
 
 COUNT_SEALED = "select key_id, how_many from count_sealed($1, $2)"

@@ -1,7 +1,8 @@
 """The kinds of field that request bodies are made of, with their limits."""
 
 import re
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Annotated
 from zoneinfo import available_timezones
 
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 _EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"]{1,64}@[^@\s,;:<>()\[\]\\\"]{1,190}\.[^@\s.,;:<>()\[\]\\\"]{2,63}")
 ZONES = frozenset(available_timezones())
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # PostgreSQL's timestamptz and Python's datetime both hold these years.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
@@ -57,6 +59,20 @@ def _sane_time(time: datetime) -> datetime:
     return time
 
 
+def _written_day(value: object) -> object:
+    # Pydantic would read a number as Unix seconds.
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        raise ValueError("must be a date, such as 2026-05-06")
+    return value
+
+
+def _four_decimals(number: float) -> float:
+    exponent = Decimal(repr(number)).normalize().as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -4:
+        raise ValueError("must have at most four decimals")
+    return number
+
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_one_line)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_one_line)]
 Text = Annotated[str, StringConstraints(max_length=8000), AfterValidator(_storable)]
@@ -66,6 +82,9 @@ Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_
 Zone = Annotated[str, AfterValidator(_zone), Field(examples=["Europe/Berlin"])]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(examples=["EUR"])]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_time), AfterValidator(_sane_time)]
+Day = Annotated[date, BeforeValidator(_written_day), Field(examples=["2026-05-06"])]
+# A measured number: of no other JSON type, and with at most four decimals, so that it is stored as it was sent.
+Quantity = Annotated[float, Field(strict=True, ge=-1e9, le=1e9), AfterValidator(_four_decimals)]
 # Of a body: neither 1 nor "true". (A query is text, and takes bool.)
 Flag = Annotated[bool, Field(strict=True)]
 # Integer minor units; up to ten billion of the major unit.

@@ -20,6 +20,7 @@ from wellio.events import Event, EventType
 from wellio.idempotency import Once
 from wellio.ids import uuid7
 from wellio.outbox import Outbox, Transaction
+from wellio.pages import Page, PageQuery, page_of
 from wellio.values import Flag, Input, Name
 
 FieldType = Literal["text", "number", "date", "choice", "boolean"]
@@ -34,7 +35,10 @@ select id, key, label, type, options, required, position, version, created_at
 from client_fields
 where practice_id = $1
 order by position, key
+limit $2 offset $3
 """
+
+COUNT_FIELDS = "select count(*) from client_fields where practice_id = $1"
 
 GET_FIELD = """
 select id, key, label, type, options, required, position, version, created_at
@@ -105,9 +109,12 @@ class ClientField:
     created_at: datetime
 
 
-async def list_client_fields(db: Database | Connection, practice_id: UUID) -> list[ClientField]:
-    """All of a practice, in their order; a hundred at most."""
-    return [_field(row) for row in await db.fetch(LIST_FIELDS, practice_id)]
+async def list_client_fields(db: Database, actor: Actor, query: PageQuery) -> Page[ClientField]:
+    """Those of the practice, in their order."""
+    async with db.connection() as connection:
+        rows = await connection.fetch(LIST_FIELDS, actor.practice_id, query.page_size, query.offset)
+        total = await connection.fetchval(COUNT_FIELDS, actor.practice_id)
+    return page_of([_field(row) for row in rows], query=query, total=total)
 
 
 async def create_client_field(
@@ -119,7 +126,7 @@ async def create_client_field(
     field_id = uuid7()
     async with outbox.transaction(once) as tx:
         await tx.connection.execute(LOCK_PRACTICE, actor.practice_id)
-        if len(await list_client_fields(tx.connection, actor.practice_id)) >= MAX_FIELDS:
+        if await tx.connection.fetchval(COUNT_FIELDS, actor.practice_id) >= MAX_FIELDS:
             raise Invalid(f"A practice has at most {MAX_FIELDS} fields of its own; delete one first.")
         await tx.connection.execute(
             INSERT_FIELD, field_id, actor.practice_id, new.key, new.label, new.type, new.options, new.required,
@@ -163,7 +170,7 @@ async def check_custom(
     connection: Connection, practice_id: UUID, custom: Mapping[str, Any], *, before: Mapping[str, Any] | None = None
 ) -> None:
     """`custom` as it shall be, for a client who has `before`. Raises Invalid with a path for each value."""
-    fields = await list_client_fields(connection, practice_id)
+    fields = [_field(row) for row in await connection.fetch(LIST_FIELDS, practice_id, MAX_FIELDS, 0)]
     if fields and (wrong := faults_in(custom, fields, before or {})):
         raise Invalid(fields=wrong)
 

@@ -178,13 +178,18 @@ async def coach_for(
     return coach_id
 
 
-def client_event(kind: EventType, actor: Actor, client_id: UUID, **payload: Any) -> Event:
+def client_event(event_type: EventType, actor: Actor, client_id: UUID, **payload: Any) -> Event:
+    return event_about(event_type, actor, client_id, client_id, **payload)
+
+
+def event_about(event_type: EventType, actor: Actor, client_id: UUID, subject_id: UUID, **payload: Any) -> Event:
+    """Of something that hangs on a client."""
     return Event(
-        type=kind,
+        type=event_type,
         practice_id=actor.practice_id,
         actor_id=actor.user_id,
         client_id=client_id,
-        subject_id=client_id,
+        subject_id=subject_id,
         payload=payload,
     )
 
