@@ -711,6 +711,34 @@ ALTER TABLE public.events ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
+CREATE TABLE public.external_busy (
+    practice_id uuid NOT NULL,
+    calendar_id uuid NOT NULL,
+    coach_id uuid NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    CONSTRAINT external_busy_ends_after_start CHECK ((ends_at > starts_at))
+);
+
+CREATE TABLE public.external_calendars (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    coach_id uuid NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    url bytea NOT NULL,
+    host text NOT NULL,
+    status text DEFAULT 'new'::text NOT NULL,
+    last_error text,
+    last_fetched_at timestamp with time zone,
+    last_read_at timestamp with time zone,
+    etag text,
+    last_modified text,
+    failures integer DEFAULT 0 NOT NULL,
+    next_fetch_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT external_calendars_status CHECK ((status = ANY (ARRAY['new'::text, 'ok'::text, 'stale'::text, 'failed'::text])))
+);
+
 CREATE TABLE public.goal_progress (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -1308,6 +1336,15 @@ ALTER TABLE ONLY public.events
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (xid, "position");
 
+ALTER TABLE ONLY public.external_busy
+    ADD CONSTRAINT external_busy_pkey PRIMARY KEY (practice_id, calendar_id, starts_at);
+
+ALTER TABLE ONLY public.external_calendars
+    ADD CONSTRAINT external_calendars_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.external_calendars
+    ADD CONSTRAINT external_calendars_practice_id_id_key UNIQUE (practice_id, id);
+
 ALTER TABLE ONLY public.goal_progress
     ADD CONSTRAINT goal_progress_pkey PRIMARY KEY (id);
 
@@ -1531,6 +1568,12 @@ CREATE INDEX credit_lots_expires_idx ON public.credit_lots USING btree (expires_
 
 CREATE INDEX events_client_idx ON public.events USING btree (practice_id, client_id, occurred_at DESC, "position" DESC);
 
+CREATE INDEX external_busy_coach_idx ON public.external_busy USING btree (practice_id, coach_id, ends_at, starts_at);
+
+CREATE INDEX external_calendars_coach_idx ON public.external_calendars USING btree (practice_id, coach_id, created_at, id);
+
+CREATE INDEX external_calendars_due_idx ON public.external_calendars USING btree (next_fetch_at, id);
+
 CREATE INDEX goal_progress_goal_idx ON public.goal_progress USING btree (practice_id, goal_id, reached_at DESC, id DESC);
 
 CREATE INDEX idempotency_keys_created_idx ON public.idempotency_keys USING btree (created_at);
@@ -1738,6 +1781,15 @@ ALTER TABLE ONLY public.credit_lots
 
 ALTER TABLE ONLY public.credit_lots
     ADD CONSTRAINT credit_lots_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
+
+ALTER TABLE ONLY public.external_busy
+    ADD CONSTRAINT external_busy_calendar_fkey FOREIGN KEY (practice_id, calendar_id) REFERENCES public.external_calendars(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.external_busy
+    ADD CONSTRAINT external_busy_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.external_calendars
+    ADD CONSTRAINT external_calendars_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.goal_progress
     ADD CONSTRAINT goal_progress_goal_fkey FOREIGN KEY (practice_id, goal_id) REFERENCES public.client_goals(practice_id, id);

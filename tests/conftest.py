@@ -29,6 +29,7 @@ from wellio.limits import Limits
 from wellio.migrations import migrate
 from wellio.outbox import Outbox
 from wellio.outreach import mail_sender, webhook_sender
+from wellio.practice import calendar_fetcher
 from wellio.shared_buckets import SharedBuckets
 
 ADMIN_URL = os.environ.get("TEST_DATABASE_URL", "")
@@ -150,8 +151,9 @@ def mails_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def nobody_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test's Wellio calls webhooks by itself; tests of the sender call for them."""
+    """No test's Wellio calls webhooks or calendars by itself; tests of these ask for it."""
     monkeypatch.setattr(webhook_sender, "AT_ONCE", 0)
+    monkeypatch.setattr(calendar_fetcher, "AT_ONCE", 0)
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ class Scene:
             "patch_availability": {"increment_minutes": 5 + day},
             "post_availability_override": {"day": f"2031-01-{day + 1:02}"},
             "post_time_off": {"starts_at": starts_at, "ends_at": f"2031-01-{day + 1:02}T11:00:00Z"},
+            "post_external_calendar": {"url": f"https://calendar.example.org/{day}.ics"},
             "post_webhook": {"url": f"https://hooks.example.org/{day}"},
             "patch_webhook": {"description": f"Day {day}"},
             "post_payment": {"client_id": client_id, "amount_minor": 100},
@@ -154,7 +155,6 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
     )  # fmt: skip
     await db.execute("update sessions set series_id = $2 where id = $1", ids["session_id"], ids["series_id"])
     ids |= await make_accounts(db, house, canary)
-    ids |= {"webhook_id": uuid4(), "delivery_id": uuid4()}
     ids |= {"note_id": uuid4(), "goal_id": uuid4(), "measurement_id": uuid4(), "field_id": uuid4()}
     await db.execute(
         "insert into client_goals (id, practice_id, client_id, title, unit, start_value, target_value, current_value,"
@@ -166,6 +166,7 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
         " values ($1, $2, $3, 10, $4, now(), $5)",
         uuid4(), house.practice.id, ids["goal_id"], canary, house.client.user_id,
     )  # fmt: skip
+    ids |= {"webhook_id": uuid4(), "delivery_id": uuid4(), "calendar_id": uuid4()}
     ids |= await open_chat(Outbox(db), house, canary)
     ids |= await open_doors(db, house, canary)
     scene = Scene(house, foreign, ids)
@@ -242,6 +243,11 @@ async def renew(db: Database, scene: Scene) -> None:
         " values ($1, $2, 'https://hooks.example.org/', '', '{webhook.test}', $3) on conflict do nothing",
         ids["webhook_id"], practice_id,
         sealer.seal(b"whsec_AAAA", column="webhooks.secret", row_id=ids["webhook_id"]),
+    )  # fmt: skip
+    await db.execute(
+        "insert into external_calendars (id, practice_id, coach_id, url, host)"
+        " values ($1, $2, $3, 'x', 'calendar.example.org') on conflict do nothing",
+        ids["calendar_id"], practice_id, coach_id,
     )  # fmt: skip
     await db.execute(
         "insert into webhook_deliveries (id, practice_id, webhook_id, event_id, type, body)"

@@ -54,6 +54,7 @@ REFERS_TO = {
     "purchase_id": "purchase_id",
     "charge_id": "charge_id",
     "webhook_id": "webhook_id",
+    "calendar_id": "calendar_id",
     "delivery_id": "delivery_id",
 }
 # Ids that callers make up themselves, and that refer to nothing.

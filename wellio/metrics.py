@@ -86,6 +86,12 @@ class Metrics:
             "Age of the oldest of them, told by the leader.",
             registry=self.registry,
         )
+        self.calendars = Counter(
+            "wellio_calendar_fetches_total",
+            "Fetches of calendars elsewhere, by how they went.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.leader = Gauge("wellio_leader", "1 while this process runs consumers and jobs.", registry=self.registry)
         self.pool_connections = Gauge(
             "wellio_db_pool_connections", "Database connections.", ("state",), registry=self.registry

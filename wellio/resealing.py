@@ -36,6 +36,7 @@ class SealedColumn:
 # Every column that holds sealed values: a new one is a new line.
 SEALED = (
     SealedColumn("users", "totp_secret"),
+    SealedColumn("external_calendars", "url"),
     SealedColumn("webhooks", "secret"),
     SealedColumn("webhooks", "former_secret"),
     SealedColumn("client_notes", "body"),

@@ -35,6 +35,7 @@ from wellio.outreach.pushes import list_staff, push_look_again, push_prediction,
 from wellio.outreach.smtp import smtp_server
 from wellio.outreach.webhook_events import TELLINGS, queue_deliveries
 from wellio.outreach.webhook_sender import WebhookSender
+from wellio.practice.calendar_fetcher import CalendarFetcher
 from wellio.sealing import Sealer
 from wellio.services import Services
 
@@ -169,7 +170,7 @@ async def lead_with(
     """Returns when another process turns out to lead as well. Raises LogAhead.
 
     `following`: by which the learner and the consumers store what they make of the log. Without `post` mails wait,
-    without `call` and `sealer` webhooks.
+    without `call` and `sealer` webhooks and calendars.
     """
     await check_log(outbox.db)
     duties: Sequence[Callable[[], Awaitable[None]]] = (
@@ -179,6 +180,7 @@ async def lead_with(
         partial(seal_for_ever, (following or outbox).db),
         *([MailSender(outbox.db, metrics, post).run] if post else ()),
         *([WebhookSender(outbox, metrics, call=call, sealer=sealer).run] if call and sealer else ()),
+        *([CalendarFetcher(outbox.db, metrics, call=call, sealer=sealer).run] if call and sealer else ()),
     )
     try:
         async with asyncio.TaskGroup() as group:

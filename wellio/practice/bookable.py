@@ -19,6 +19,7 @@ from wellio.db import Connection, Database, Row
 from wellio.errors import Conflict, Invalid, NotFound
 from wellio.practice.availability import LOCK_AVAILABILITY, Availability, find_availability, opening_of
 from wellio.practice.clients import get_client
+from wellio.practice.external_busy import list_external_busy
 from wellio.practice.session_types import SessionType, find_session_type, get_type_of_session
 from wellio.practice.sessions import get_session
 from wellio.practice.slots import Interval, Limits, Taken, Wanted, is_free, is_slot, list_slots
@@ -234,7 +235,8 @@ def _check(
     if fits(opening, wanted, taken, now=now, start=start):
         return
     if fits(opening, wanted, Taken(counted=taken.counted), now=now, start=start):
-        raise Conflict("That time is taken.", code="SLOT_TAKEN")
+        more = "" if actor.role is Role.CLIENT else " If by another calendar of the coach, an override_reason books it."
+        raise Conflict(f"That time is taken.{more}", code="SLOT_TAKEN")
     if actor.role is Role.CLIENT:
         raise Conflict("That time is not offered; choose one of GET /availability/slots.", code="SLOT_UNAVAILABLE")
     raise Conflict(
@@ -324,7 +326,8 @@ async def _taken(connection: Connection, practice_id: UUID, availability: Availa
         to_year = datetime(last.year + 1, 1, 1, tzinfo=UTC) + DAY
         rows = await connection.fetch(LIST_COUNTED, practice_id, place.coach_id, from_year, to_year, place.session_id)
         counted = [row["starts_at"] for row in rows]
-    return Taken(busy=[_span(r) for r in busy], attending=[_span(r) for r in attending], counted=counted)
+    elsewhere = await list_external_busy(connection, practice_id, place.coach_id, first, last)
+    return Taken(busy=[*map(_span, busy), *elsewhere], attending=[_span(r) for r in attending], counted=counted)
 
 
 def _span(row: Row) -> Interval:

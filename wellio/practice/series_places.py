@@ -13,6 +13,7 @@ from wellio.db import Connection, Row
 from wellio.errors import Conflict
 from wellio.practice.availability import LOCK_AVAILABILITY, find_availability, opening_of
 from wellio.practice.bookable import NO_BUFFERS, WIDEN, Buffers, buffers_of
+from wellio.practice.external_busy import list_external_busy
 from wellio.practice.session_types import SessionType
 from wellio.practice.slots import Interval, Limits, Taken, Verdict, Wanted, place_series
 
@@ -148,7 +149,9 @@ async def _taken(connection: Connection, practice_id: UUID, place: SeriesPlace, 
         to_year = datetime(last.year + 1, 1, 1, tzinfo=UTC) + WIDEN
         rows = await connection.fetch(LIST_SERIES_COUNTED, practice_id, place.coach_id, from_year, to_year, moving)
         counted = [row["starts_at"] for row in rows]
-    return Taken(busy=[_span(r) for r in busy], attending=[_span(r) for r in attending], counted=counted)
+    # A reason sets other calendars aside, as it does buffers.
+    elsewhere = [] if bare else await list_external_busy(connection, practice_id, place.coach_id, first, last)
+    return Taken(busy=[*map(_span, busy), *elsewhere], attending=[_span(r) for r in attending], counted=counted)
 
 
 def _span(row: Row) -> Interval:
