@@ -1528,6 +1528,8 @@ CREATE INDEX auth_sessions_revoked_idx ON public.auth_sessions USING btree (revo
 
 CREATE INDEX auth_sessions_user_idx ON public.auth_sessions USING btree (practice_id, user_id);
 
+CREATE INDEX charges_charged_idx ON public.charges USING btree (practice_id, charged_at DESC, id DESC);
+
 CREATE INDEX charges_client_idx ON public.charges USING btree (practice_id, client_id, charged_at DESC, id);
 
 CREATE UNIQUE INDEX charges_once_per_period ON public.charges USING btree (subscription_id, period_start);
@@ -1555,6 +1557,8 @@ CREATE INDEX clients_search_idx ON public.clients USING gin (practice_id, search
 CREATE INDEX conversation_members_user_idx ON public.conversation_members USING btree (practice_id, user_id) WHERE (left_at IS NULL);
 
 CREATE INDEX credit_entries_client_idx ON public.credit_entries USING btree (practice_id, client_id, created_at DESC, id);
+
+CREATE INDEX credit_entries_created_idx ON public.credit_entries USING btree (practice_id, created_at DESC, id DESC);
 
 CREATE INDEX credit_entries_lot_idx ON public.credit_entries USING btree (lot_id) INCLUDE (amount);
 

@@ -20,6 +20,7 @@ from wellio.handlers.routes import Route
 from wellio.handlers.table import ROUTES
 from wellio.ids import uuid7
 from wellio.pages import Page
+from wellio.practice.analytics import SummaryQuery, analytics_summary
 
 # What consumers, jobs and the pool ask meanwhile.
 BACKGROUND = re.compile(
@@ -170,3 +171,28 @@ async def fill_more(db: Database, house: House) -> None:
         "update sessions set starts_at = starts_at - interval '99 days', ends_at = ends_at - interval '99 days'"
     )
     await fill(db, house, 25)
+
+
+async def test_summary_runs_as_many_queries_for_a_large_practice_as_for_a_small_one(
+    config: Config, db: Database, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries: list[str] = []
+    prepare = wellio.db._prepare_connection
+
+    async def prepare_and_listen(connection: Any) -> None:
+        await prepare(connection)
+        connection.add_query_logger(lambda record: queries.append(record.query))
+
+    monkeypatch.setattr(wellio.db, "_prepare_connection", prepare_and_listen)
+    listening = await wellio.db.open_database(config.database_url or "", min_size=1)
+    try:
+        asked = []
+        for _ in range(2):
+            await fill_more(db, house)
+            queries.clear()
+            query = SummaryQuery.model_validate({"from": "2030-06-01", "to": "2031-06-01"})
+            await analytics_summary(listening, house.owner, query)
+            asked.append(sum(not BACKGROUND.search(query) for query in queries))
+    finally:
+        await listening.close()
+    assert asked == [8, 8]

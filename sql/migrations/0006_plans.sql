@@ -135,6 +135,7 @@ create table charges (
 );
 -- However often the job runs, and whatever it was interrupted by.
 create unique index charges_once_per_period on charges (subscription_id, period_start);
+create index charges_charged_idx on charges (practice_id, charged_at desc, id desc);
 create index charges_client_idx on charges (practice_id, client_id, charged_at desc, id);
 create index charges_session_idx on charges (practice_id, session_id) where session_id is not null;
 create unique index charges_purchase_key on charges (purchase_id);
@@ -183,6 +184,7 @@ create table credit_entries (
     constraint credit_entries_recorded_by_fkey foreign key (practice_id, recorded_by) references users (practice_id, id)
 );
 create index credit_entries_lot_idx on credit_entries (lot_id) include (amount);
+create index credit_entries_created_idx on credit_entries (practice_id, created_at desc, id desc);
 create index credit_entries_client_idx on credit_entries (practice_id, client_id, created_at desc, id);
 create index credit_entries_session_idx on credit_entries (practice_id, session_id) where session_id is not null;
 

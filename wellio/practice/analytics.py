@@ -44,7 +44,8 @@ where u.practice_id = $1 and u.role in ('owner', 'coach') and ($2::uuid is null 
 order by u.name, u.id
 """
 
-# $2: one coach's, or null for all. $3 and $4 bound the parts: 1 the period, 2 the one before, 3 the one before that.
+# $2: one coach's, or null for all. $3 and $4 bound the parts: 1 the period, 2 the one before, 3 the one before that;
+# $5 and $6 all of them, so that an index finds what lies between.
 COUNT_SESSIONS_BY_COACH = """
 select s.coach_id, t.part, count(*) as total,
        count(*) filter (where s.status in ('scheduled', 'in_progress')) as open,
@@ -58,6 +59,7 @@ select s.coach_id, t.part, count(*) as total,
            as booked_minutes
 from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
 join sessions s on s.practice_id = $1 and s.starts_at >= t.first and s.starts_at < t.until
+  and s.starts_at >= $5 and s.starts_at < $6
 where ($2::uuid is null or s.coach_id = $2) and s.status <> 'held'
 group by s.coach_id, t.part
 """
@@ -69,6 +71,7 @@ select s.coach_id, t.part,
        count(*) filter (where p.status = 'late_cancelled') as late
 from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
 join sessions s on s.practice_id = $1 and s.starts_at >= t.first and s.starts_at < t.until
+  and s.starts_at >= $5 and s.starts_at < $6
 join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id
 where $2::uuid is null or s.coach_id = $2
 group by s.coach_id, t.part
@@ -81,6 +84,7 @@ with seen as (
            bool_or(t.part = 3) as earlier
     from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
     join sessions s on s.practice_id = $1 and s.starts_at >= t.first and s.starts_at < t.until
+      and s.starts_at >= $5 and s.starts_at < $6
     join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id and p.status = 'attended'
     where $2::uuid is null or s.coach_id = $2
     group by grouping sets ((s.coach_id, p.client_id), (p.client_id))
@@ -96,6 +100,7 @@ COUNT_NEW_CLIENTS_BY_COACH = """
 select c.coach_id, t.part, count(*) as total
 from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
 join clients c on c.practice_id = $1 and c.created_at >= t.first and c.created_at < t.until
+  and c.created_at >= $5 and c.created_at < $6
 where $2::uuid is null or c.coach_id = $2
 group by c.coach_id, t.part
 """
@@ -105,6 +110,7 @@ SUM_REVENUE_BY_COACH = """
 select c.coach_id, t.part, p.currency, sum(p.net_minor)::bigint as net_minor
 from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
 join payments p on p.practice_id = $1 and p.paid_at >= t.first and p.paid_at < t.until
+  and p.paid_at >= $5 and p.paid_at < $6
 join clients c on c.practice_id = p.practice_id and c.id = p.client_id
 where $2::uuid is null or c.coach_id = $2
 group by c.coach_id, t.part, p.currency
@@ -197,7 +203,14 @@ async def _find(
     zone: ZoneInfo,
 ) -> _Found:
     bounds = [span.instants(zone) for span in spans]
-    parts = practice_id, coach_id, [first for first, _ in bounds], [end for _, end in bounds]
+    parts = (
+        practice_id,
+        coach_id,
+        [first for first, _ in bounds],
+        [end for _, end in bounds],
+        bounds[-1][0],
+        bounds[0][1],
+    )
     return _Found(
         bounds=bounds,
         sessions=await connection.fetch(COUNT_SESSIONS_BY_COACH, *parts),

@@ -28,11 +28,11 @@ Kind = Literal["subscription", "package", "session", "late_cancellation", "other
 
 LIST_CHARGES = """
 select h.id, h.client_id, h.kind, h.amount_minor, h.currency, h.charged_at, h.note, h.subscription_id, h.period_start,
-       h.period_end, h.purchase_id, h.session_id, h.charge_id, v.id is not null as voided
+       h.period_end, h.purchase_id, h.session_id, h.charge_id,
+       exists (select from charges v where v.charge_id = h.id) as voided
 from charges h
-join visible_clients($1, $2, $3) c on c.id = h.client_id
-left join charges v on v.charge_id = h.id
 where h.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = h.client_id))
   and ($4::uuid is null or h.client_id = $4)
   and ($5::text is null or h.kind = $5)
   and ($6::timestamptz is null or h.charged_at >= $6)
@@ -44,8 +44,8 @@ limit $8 offset $9
 COUNT_CHARGES = """
 select count(*)
 from charges h
-join visible_clients($1, $2, $3) c on c.id = h.client_id
 where h.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = h.client_id))
   and ($4::uuid is null or h.client_id = $4)
   and ($5::text is null or h.kind = $5)
   and ($6::timestamptz is null or h.charged_at >= $6)
@@ -54,11 +54,12 @@ where h.practice_id = $1
 
 GET_CHARGE = """
 select h.id, h.client_id, h.kind, h.amount_minor, h.currency, h.charged_at, h.note, h.subscription_id, h.period_start,
-       h.period_end, h.purchase_id, h.session_id, h.charge_id, v.id is not null as voided
+       h.period_end, h.purchase_id, h.session_id, h.charge_id,
+       exists (select from charges v where v.charge_id = h.id) as voided
 from charges h
-join visible_clients($1, $2, $3) c on c.id = h.client_id
-left join charges v on v.charge_id = h.id
-where h.practice_id = $1 and h.id = $4
+where h.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = h.client_id))
+  and h.id = $4
 """
 
 INSERT_CHARGES = """

@@ -57,9 +57,9 @@ LIST_CREDIT_ENTRIES = """
 select e.id, e.client_id, e.lot_id, e.amount, e.reason, e.session_id, e.note, l.expires_at, l.session_type_id,
        e.created_at
 from credit_entries e
-join visible_clients($1, $2, $3) c on c.id = e.client_id
 join credit_lots l on l.id = e.lot_id
 where e.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = e.client_id))
   and ($4::uuid is null or e.client_id = $4)
   and ($5::text is null or e.reason = $5)
   and ($6::uuid is null or e.session_id = $6)
@@ -70,8 +70,8 @@ limit $7 offset $8
 COUNT_CREDIT_ENTRIES = """
 select count(*)
 from credit_entries e
-join visible_clients($1, $2, $3) c on c.id = e.client_id
 where e.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = e.client_id))
   and ($4::uuid is null or e.client_id = $4)
   and ($5::text is null or e.reason = $5)
   and ($6::uuid is null or e.session_id = $6)

@@ -29,11 +29,11 @@ select b.id, b.client_id, b.package_id, p.name, b.credits, b.price_minor, b.curr
                  where l.charge_id = h.id and (l.expires_at is null or l.expires_at > now())), 0)::integer
            as credits_left
 from package_purchases b
-join visible_clients($1, $2, $3) c on c.id = b.client_id
 join packages p on p.practice_id = b.practice_id and p.id = b.package_id
 join charges h on h.purchase_id = b.id
 left join charges v on v.charge_id = h.id
 where b.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = b.client_id))
   and ($4::uuid is null or b.client_id = $4)
   and ($5::uuid is null or b.id = $5)
 order by b.purchased_at desc, b.id desc
@@ -43,8 +43,9 @@ limit $6 offset $7
 COUNT_PACKAGE_PURCHASES = """
 select count(*)
 from package_purchases b
-join visible_clients($1, $2, $3) c on c.id = b.client_id
-where b.practice_id = $1 and ($4::uuid is null or b.client_id = $4)
+where b.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = b.client_id))
+  and ($4::uuid is null or b.client_id = $4)
 """
 
 INSERT_PACKAGE_PURCHASE = """

@@ -42,9 +42,9 @@ select s.id, s.client_id, s.plan_id, p.name, s.starts_on, s.status, s.price_mino
        s.session_credits, s.session_type_id, s.next_period, s.next_period_on, s.paused_on, s.cancelled_on, s.version,
        s.created_at, s.updated_at
 from subscriptions s
-join visible_clients($1, $2, $3) c on c.id = s.client_id
 join plans p on p.practice_id = s.practice_id and p.id = s.plan_id
 where s.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = s.client_id))
   and ($4::uuid is null or s.client_id = $4)
   and ($5::uuid is null or s.plan_id = $5)
   and ($6::text is null or s.status = $6)
@@ -56,8 +56,8 @@ limit $8 offset $9
 COUNT_SUBSCRIPTIONS = """
 select count(*)
 from subscriptions s
-join visible_clients($1, $2, $3) c on c.id = s.client_id
 where s.practice_id = $1
+  and ($2 = 'owner' or exists (select from visible_clients($1, $2, $3) c where c.id = s.client_id))
   and ($4::uuid is null or s.client_id = $4)
   and ($5::uuid is null or s.plan_id = $5)
   and ($6::text is null or s.status = $6)
