@@ -75,6 +75,9 @@ async def test_refund_of_somebody_elses_payment_names_its_field(api: Api, house:
     own = await pay(api, house)
     other_currency = new(house, 100, kind="refund", payment_id=own["id"], currency="USD")
     assert (await api.post(BASE, house.coach, json=other_currency)).field_paths == ["currency"]
+    dollars = await pay(api, house, currency="USD")
+    back = await api.post(BASE, house.coach, json=new(house, 100, kind="refund", payment_id=dollars["id"]))
+    assert back.data["currency"] == "USD"
 
 
 async def test_twenty_refunds_at_once_never_exceed_the_payment(api: Api, house: House) -> None:

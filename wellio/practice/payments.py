@@ -172,7 +172,8 @@ async def record_payment(outbox: Outbox, actor: Actor, new: NewPayment, *, once:
         currency = new.currency or (await get_practice(tx.connection, actor.practice_id)).currency
         entry = PaymentEntry(new.client_id, new.kind, new.amount_minor, currency, paid_at, new.note)
         if new.kind == "refund":
-            entry = replace(entry, payment_id=await _payment_of(tx.connection, actor, entry, new.payment_id))
+            refunded = await _refunded(tx.connection, actor, entry, new)
+            entry = replace(entry, payment_id=refunded["id"], currency=refunded["currency"])
         return await tx.answer(await _enter(tx, actor, entry))
 
 
@@ -228,20 +229,20 @@ def _past(paid_at: datetime | None, now: datetime) -> datetime:
     return paid_at or now
 
 
-async def _payment_of(connection: Connection, actor: Actor, refund: PaymentEntry, payment_id: UUID | None) -> UUID:
+async def _refunded(connection: Connection, actor: Actor, refund: PaymentEntry, new: NewPayment) -> Row:
     """The payment that is refunded. Raises Invalid for one that is not the client's, Conflict where it does not fit."""
     await connection.execute(LOCK_ACCOUNT, actor.practice_id, refund.client_id)
-    rows = await connection.fetch(LIST_REFUNDABLE, actor.practice_id, refund.client_id, payment_id)
-    if payment_id is not None and not rows:
+    rows = await connection.fetch(LIST_REFUNDABLE, actor.practice_id, refund.client_id, new.payment_id)
+    if new.payment_id is not None and not rows:
         raise Invalid.field("payment_id", "No such payment of this client.")
-    same = [row for row in rows if row["currency"] == refund.currency]
-    if payment_id is not None and not same:
+    any_currency = new.payment_id is not None and new.currency is None
+    same = [row for row in rows if any_currency or row["currency"] == refund.currency]
+    if new.payment_id is not None and not same:
         raise Invalid.field("currency", f"The payment was made in {rows[0]['currency']}.")
     fitting = [row for row in same if row["left_minor"] >= refund.amount_minor]
     if not fitting:
         raise _exceeds(max((row["left_minor"] for row in same), default=0))
-    found: UUID = fitting[0]["id"]
-    return found
+    return fitting[0]
 
 
 def _exceeds(left_minor: int) -> Conflict:
