@@ -158,7 +158,7 @@ end $_$;
 CREATE FUNCTION public.name_key(first_name text, last_name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    select public.fold_text(regexp_replace(btrim(last_name) || ' ' || btrim(first_name), '\s+', ' ', 'g'))
+    select left(public.fold_text(regexp_replace(btrim(last_name) || ' ' || btrim(first_name), '\s+', ' ', 'g')), 400)
 $$;
 
 CREATE FUNCTION public.phone_key(written text) RETURNS text

@@ -121,6 +121,15 @@ async def test_search_finds_words_anywhere_without_case_and_accents(
     assert (client["id"] in [c["id"] for c in await listed(api, house.coach, q=q)]) is found
 
 
+async def test_names_that_folding_makes_long_are_stored(api: Api, house: House) -> None:
+    """One character of eighteen, and each of them different, so that nothing is saved by compressing."""
+    long = "".join(chr(0xFDFA + n % 2) + chr(0x4E00 + 37 * n) for n in range(100))
+    new = {"first_name": long, "last_name": long[::-1]}
+    client = (await api.post(BASE, house.coach, json=new)).data
+    assert [c["id"] for c in await listed(api, house.coach, q=long)] == [client["id"]]
+    assert (await api.post(BASE, house.coach, json=new)).code == "POSSIBLE_DUPLICATE"
+
+
 async def test_what_is_not_known_is_refused(api: Api, house: House) -> None:
     for query in ({"status": "gone"}, {"churn_band": "huge"}, {"sort": "email"}, {"created_from": "yesterday"}):
         assert (await api.get(BASE, house.owner, params=query)).field_paths == [f"query.{next(iter(query))}"]

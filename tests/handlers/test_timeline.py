@@ -10,7 +10,7 @@ from tests.factories import House
 from wellio.accounts.actors import Actor
 from wellio.events import Event, EventType
 from wellio.outbox import Outbox
-from wellio.practice.timeline import text_of
+from wellio.practice.timeline import SHOWN_TO_CLIENTS, text_of
 
 
 def client_of(house: House) -> str:
@@ -56,6 +56,19 @@ async def test_client_sees_what_they_took_part_in_and_nothing_of_staff(api: Api,
     assert all("changed" not in e["details"] for e in entries)
     for kind in ("notes", "profile"):
         assert (await timeline(api, house.client, house, kind=kind))["entries"] == []
+
+
+async def test_every_type_is_told_to_staff_and_only_named_ones_to_the_client(
+    api: Api, house: House, outbox: Outbox
+) -> None:
+    async with outbox.transaction() as tx:
+        practice_id, client_id = house.practice.id, house.client_id
+        tx.record(*(Event(type=kind, practice_id=practice_id, client_id=client_id) for kind in EventType))
+    told = {e["type"] for e in (await timeline(api, house.coach, house, limit="100"))["entries"]}
+    assert told == {event_type.value for event_type in EventType}
+    told = {e["type"] for e in (await timeline(api, house.client, house, limit="100"))["entries"]}
+    assert told == {event_type.value for event_type in SHOWN_TO_CLIENTS}
+    assert not told & {"NoteChanged", "ClientUpdated"}
 
 
 async def test_pages_by_cursor_hold_everything_once(api: Api, house: House, outbox: Outbox) -> None:

@@ -55,9 +55,17 @@ SHOWN_TO_CLIENTS = (
     EventType.SESSION_STARTED,
     EventType.SESSION_COMPLETED,
     EventType.SESSION_MISSED,
+    EventType.SESSION_NO_SHOW_UNDONE,
     EventType.SESSION_CANCELLED,
+    EventType.SERIES_BOOKED,
+    EventType.SERIES_MOVED,
+    EventType.SERIES_CANCELLED,
     EventType.PAYMENT_RECORDED,
     EventType.PAYMENT_REFUNDED,
+    EventType.PAYMENT_VOIDED,
+    EventType.SUBSCRIPTION_STARTED,
+    EventType.SUBSCRIPTION_CHANGED,
+    EventType.PACKAGE_PURCHASED,
     EventType.MESSAGE_SENT,
     EventType.GOAL_CHANGED,
     EventType.MEASUREMENT_RECORDED,
@@ -70,6 +78,10 @@ TEXTS: Mapping[str, str] = {
     EventType.CLIENT_UPDATED: "Profile changed",
     EventType.USER_LOGGED_IN: "Logged in",
     EventType.SESSION_MISSED: "Session missed",
+    EventType.SESSION_NO_SHOW_UNDONE: "Attended after all",
+    EventType.SERIES_BOOKED: "Series of sessions booked",
+    EventType.SERIES_MOVED: "Series of sessions moved",
+    EventType.SERIES_CANCELLED: "Series of sessions cancelled",
     EventType.MESSAGE_SENT: "Message sent",
     EventType.MEASUREMENT_RECORDED: "Measurement recorded",
 }
@@ -91,7 +103,7 @@ TEXTS_BY_STATUS: Mapping[tuple[str, str], str] = {
 }
 
 # Of a payload, what is shown.
-DETAILS = ("starts_at", "ends_at", "status", "amount_minor", "currency", "kind")
+DETAILS = ("starts_at", "ends_at", "status", "amount_minor", "price_minor", "credits", "currency", "kind")
 STAFF_DETAILS = (*DETAILS, "changed")
 
 
