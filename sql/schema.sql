@@ -542,6 +542,18 @@ CREATE TABLE public.booking_policies (
     CONSTRAINT booking_policies_waitlist_offer CHECK (((waitlist_offer_minutes >= 1) AND (waitlist_offer_minutes <= 10080)))
 );
 
+CREATE TABLE public.calendar_feeds (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    token_hash bytea NOT NULL,
+    busy_only boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_read_at timestamp with time zone,
+    revoked_at timestamp with time zone
+);
+
 CREATE TABLE public.charges (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -1258,6 +1270,12 @@ ALTER TABLE ONLY public.availability
 ALTER TABLE ONLY public.booking_policies
     ADD CONSTRAINT booking_policies_pkey PRIMARY KEY (practice_id);
 
+ALTER TABLE ONLY public.calendar_feeds
+    ADD CONSTRAINT calendar_feeds_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.calendar_feeds
+    ADD CONSTRAINT calendar_feeds_token_key UNIQUE (token_hash);
+
 ALTER TABLE ONLY public.charges
     ADD CONSTRAINT charges_entry_key UNIQUE (practice_id, client_id, currency, amount_minor, id);
 
@@ -1528,6 +1546,8 @@ CREATE INDEX auth_sessions_revoked_idx ON public.auth_sessions USING btree (revo
 
 CREATE INDEX auth_sessions_user_idx ON public.auth_sessions USING btree (practice_id, user_id);
 
+CREATE INDEX calendar_feeds_user_idx ON public.calendar_feeds USING btree (practice_id, user_id, created_at DESC) WHERE (revoked_at IS NULL);
+
 CREATE INDEX charges_charged_idx ON public.charges USING btree (practice_id, charged_at DESC, id DESC);
 
 CREATE INDEX charges_client_idx ON public.charges USING btree (practice_id, client_id, charged_at DESC, id);
@@ -1698,6 +1718,9 @@ ALTER TABLE ONLY public.availability_overrides
 
 ALTER TABLE ONLY public.booking_policies
     ADD CONSTRAINT booking_policies_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.calendar_feeds
+    ADD CONSTRAINT calendar_feeds_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.charges
     ADD CONSTRAINT charges_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);

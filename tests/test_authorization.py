@@ -87,6 +87,7 @@ class Scene:
             "post_external_calendar": {"url": f"https://calendar.example.org/{day}.ics"},
             "post_webhook": {"url": f"https://hooks.example.org/{day}"},
             "patch_webhook": {"description": f"Day {day}"},
+            "post_calendar_feed": {"name": f"Phone {day}"},
             "post_payment": {"client_id": client_id, "amount_minor": 100},
             "post_refund": {"amount_minor": 1 + day},
             "post_payment_void": {"note": "Never came"},
@@ -167,6 +168,11 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
         uuid4(), house.practice.id, ids["goal_id"], canary, house.client.user_id,
     )  # fmt: skip
     ids |= {"webhook_id": uuid4(), "delivery_id": uuid4(), "calendar_id": uuid4()}
+    ids["feed_id"] = uuid4()
+    await db.execute(
+        "insert into calendar_feeds (id, practice_id, user_id, name, token_hash) values ($1, $2, $3, $4, $5)",
+        ids["feed_id"], house.practice.id, house.client.user_id, canary, ids["feed_id"].bytes,
+    )  # fmt: skip
     ids |= await open_chat(Outbox(db), house, canary)
     ids |= await open_doors(db, house, canary)
     scene = Scene(house, foreign, ids)
@@ -255,6 +261,7 @@ async def renew(db: Database, scene: Scene) -> None:
         ids["delivery_id"], practice_id, ids["webhook_id"],
     )  # fmt: skip
     await write_down(db, scene)
+    await db.execute("update calendar_feeds set revoked_at = null")
     await db.execute(
         "insert into availability_overrides (id, practice_id, coach_id, day) values ($1, $2, $3, '2030-06-01')"
         " on conflict do nothing",

@@ -38,6 +38,7 @@ REFERS_TO = {
     "user_id": "client",
     "session_id": "session_id",
     "series_id": "series_id",
+    "feed_id": "feed_id",
     "payment_id": "payment_id",
     "conversation_id": "conversation_id",
     "message_id": "message_id",
@@ -61,7 +62,7 @@ REFERS_TO = {
 OWN_NAMES = {"client_message_id"}
 # Staff are known to everybody in a practice; what is asked about these within it is the matrix's to say.
 OF_ONE_CLIENT = {
-    "client_ids", "note_id", "goal_id", "measurement_id",
+    "client_ids", "note_id", "goal_id", "measurement_id", "feed_id",
     "client_id", "session_id", "series_id", "payment_id", "conversation_id", "message_id", "reply_to", "device_id",
     "invitation_id", "api_key_id", "subscription_id", "purchase_id", "charge_id",
 }  # fmt: skip

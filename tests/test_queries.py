@@ -80,6 +80,10 @@ async def fill(db: Database, house: House, count: int) -> None:
             "insert into webhooks (id, practice_id, url, secret) values ($1, $2, 'https://hooks.example.org/', 'x')",
             uuid7(), house.practice.id,
         )  # fmt: skip
+        await db.execute(
+            "insert into calendar_feeds (id, practice_id, user_id, token_hash) values ($1, $2, $3, $4)",
+            uuid7(), house.practice.id, house.coach.user_id, uuid7().bytes,
+        )  # fmt: skip
         await fill_accounts(db, house, client_id)
         conversation_id = uuid7()
         await db.execute(

@@ -20,6 +20,7 @@ from wellio.config import Config
 from wellio.console.views import add_console
 from wellio.db import open_database
 from wellio.errors import StartupError
+from wellio.handlers.calendar_feeds import add_calendars
 from wellio.handlers.connections import Runner
 from wellio.handlers.cors import cors
 from wellio.handlers.docs import add_docs
@@ -130,6 +131,7 @@ def build_app(services: Services, realtime: Realtime) -> web.Application:
     add_health(app)
     add_routes(app, ROUTES)
     add_docs(app, ROUTES)
+    add_calendars(app)
     add_console(app)
     realtime.attach(app)
     return app

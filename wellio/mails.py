@@ -25,6 +25,10 @@ class MailKind(StrEnum):
     SECOND_FACTOR_OFF = "second_factor_off"
     WEBHOOK_DISABLED = "webhook_disabled"  # data: webhook_id, reason (gone, failing)
     RECOVERY_CODE_USED = "recovery_code_used"  # data: left
+    # data: session_ids (several of a series), sequence (of the first, then), client_id (of a client who is written to)
+    SESSION_BOOKED = "session_booked"
+    SESSION_MOVED = "session_moved"
+    SESSION_CANCELLED = "session_cancelled"
 
 
 INSERT_MAIL = """

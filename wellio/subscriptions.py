@@ -1,9 +1,9 @@
 """What happens when… : each type of event, and what follows from it once it is committed.
 
-The leading process (`wellio/leader.py`) follows the log with four consumers, each by a cursor of its own: the learner
-learns, `notifications` tells people what they should know, `pushes` shows open devices what has changed, `webhooks`
-queues what other systems want to hear (which events: `outreach/webhook_events.py`). The jobs and senders run beside
-them. Chat tells devices itself (`wellio/chat`), because a message can't wait for a consumer.
+The leading process (`wellio/leader.py`) follows the log with five followers, each by a cursor of its own: the learner
+learns, `notifications` tells people what they should know, `mails` writes to them, `pushes` shows open devices what has
+changed, `webhooks` queues what other systems want to hear (which events: `outreach/webhook_events.py`). The jobs and
+senders run beside them. Chat tells devices itself (`wellio/chat`), because a message can't wait for a consumer.
 
 What was recorded long after it happened (an import, a replay) is learnt, and is news to nobody.
 """
@@ -32,6 +32,7 @@ from wellio.outgoing import Call
 from wellio.outreach.mail_sender import MailSender, Post
 from wellio.outreach.notifications import insert_notifications, list_session_news, risk_news
 from wellio.outreach.pushes import list_staff, push_look_again, push_prediction, push_sessions
+from wellio.outreach.session_mails import queue_session_mails
 from wellio.outreach.smtp import smtp_server
 from wellio.outreach.webhook_events import TELLINGS, queue_deliveries
 from wellio.outreach.webhook_sender import WebhookSender
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 # More changed predictions of a practice at once are told as one "look again".
 PUSHED_ONE_BY_ONE = 50
 # Connections of those who follow the log: the learner and the consumers.
-FOLLOWERS = 4
+FOLLOWERS = 5
 CLOSE_S = 5.0
 
 
@@ -54,6 +55,7 @@ class Follows:
 
     learns: bool = False
     notifies: bool = False
+    mails: bool = False
     pushes: bool = False
 
 
@@ -67,19 +69,19 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.GOAL_CHANGED: Follows(),
     EventType.MEASUREMENT_RECORDED: Follows(learns=True),
     EventType.MEASUREMENT_DELETED: Follows(),
-    EventType.SESSION_BOOKED: Follows(learns=True, notifies=True, pushes=True),
-    EventType.SESSION_RESCHEDULED: Follows(notifies=True, pushes=True),
+    EventType.SESSION_BOOKED: Follows(learns=True, notifies=True, mails=True, pushes=True),
+    EventType.SESSION_RESCHEDULED: Follows(notifies=True, mails=True, pushes=True),
     EventType.SESSION_STARTED: Follows(pushes=True),
     EventType.SESSION_COMPLETED: Follows(learns=True, pushes=True),
     EventType.SESSION_MISSED: Follows(learns=True, pushes=True),
     EventType.SESSION_NO_SHOW_UNDONE: Follows(pushes=True),
-    EventType.SESSION_CANCELLED: Follows(learns=True, notifies=True, pushes=True),
+    EventType.SESSION_CANCELLED: Follows(learns=True, notifies=True, mails=True, pushes=True),
     EventType.SESSION_UPDATED: Follows(pushes=True),
-    EventType.SERIES_BOOKED: Follows(notifies=True),
-    EventType.SERIES_MOVED: Follows(notifies=True),
+    EventType.SERIES_BOOKED: Follows(notifies=True, mails=True),
+    EventType.SERIES_MOVED: Follows(notifies=True, mails=True),
     EventType.SERIES_UPDATED: Follows(),
-    EventType.SERIES_CANCELLED: Follows(notifies=True),
     EventType.BOOKING_POLICY_CHANGED: Follows(),
+    EventType.SERIES_CANCELLED: Follows(notifies=True, mails=True),
     EventType.AVAILABILITY_CHANGED: Follows(),
     EventType.SESSION_TYPE_CHANGED: Follows(),
     EventType.CONVERSATION_STARTED: Follows(),
@@ -108,6 +110,11 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
 async def notify(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
     news = [event for event in events if not is_history(event)]
     return await insert_notifications(connection, await list_session_news(connection, news))
+
+
+async def mail(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
+    await queue_session_mails(connection, [event for event in events if not is_history(event)])
+    return ()
 
 
 async def push(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
@@ -207,9 +214,11 @@ def learner(outbox: Outbox, live: Live, metrics: Metrics) -> Follower:
 
 def consumers(outbox: Outbox, live: Live, metrics: Metrics) -> list[Consumer]:
     notified = [t for t, follows in SUBSCRIPTIONS.items() if follows.notifies]
+    mailed = [t for t, follows in SUBSCRIPTIONS.items() if follows.mails]
     pushed = [t for t, follows in SUBSCRIPTIONS.items() if follows.pushes]
     return [
         Consumer("notifications", notified, notify, outbox=outbox, live=live, metrics=metrics),
+        Consumer("mails", mailed, mail, outbox=outbox, live=live, metrics=metrics),
         Consumer("pushes", pushed, push, outbox=outbox, live=live, metrics=metrics),
         Consumer("webhooks", list(TELLINGS), queue_webhooks, outbox=outbox, live=live, metrics=metrics),
     ]

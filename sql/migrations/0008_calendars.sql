@@ -1,4 +1,24 @@
 -- Calendars: private feeds of sessions, and busy times from calendars elsewhere.
+-- ---------------------------------------------------------------- feeds
+
+-- Secret addresses at which calendar programs read a user's sessions. Of the address only the sha256 is kept.
+create table calendar_feeds (
+    id uuid primary key,
+    practice_id uuid not null,
+    user_id uuid not null,
+    name text not null default '',
+    token_hash bytea not null constraint calendar_feeds_token_key unique,
+    busy_only boolean not null default false,  -- when, and nothing else
+    created_at timestamptz not null default now(),
+    last_read_at timestamptz,  -- to the hour
+    revoked_at timestamptz,
+    constraint calendar_feeds_user_fkey foreign key (practice_id, user_id) references users (practice_id, id)
+);
+create index calendar_feeds_user_idx on calendar_feeds (practice_id, user_id, created_at desc) where revoked_at is null;
+
+-- Mails about sessions begin with what happens from now on.
+insert into consumers (name, xid, position)
+select 'mails', xid, position from events order by xid desc, position desc limit 1;
 
 -- ---------------------------------------------------------------- busy times from calendars elsewhere
 

@@ -22,12 +22,15 @@ from wellio.errors import Invalid
 from wellio.ids import uuid7
 from wellio.mails import MailKind
 from wellio.outbox import Outbox
-from wellio.outreach.mail_texts import FILLS, Filled, QueuedMail, fill_mail, make_message, told_name
+from wellio.outreach.mail_texts import FILLS, fill_mail, make_message
+from wellio.outreach.mail_words import Filled, QueuedMail, told_name
 
 BASE = "https://wellio.example"
 SENDER = "Wellio <no-reply@wellio.example>"
 HAPPENED = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
 LINK = re.compile(r"https://wellio\.example/\S+")
+# tests/outreach/test_session_mails.py
+ABOUT_SESSIONS = {MailKind.SESSION_BOOKED, MailKind.SESSION_MOVED, MailKind.SESSION_CANCELLED}
 HEADERS = [
     "From",
     "To",
@@ -108,7 +111,7 @@ async def test_nobody_is_written_to_about_an_account_that_is_not_there(
 ) -> None:
     assert await written(db, queued(MailKind.PASSWORD_RESET, "nobody@example.org")) is None
     await db.execute("update users set status = 'suspended' where id = $1", house.owner.user_id)
-    for kind in FILLS.keys() - {MailKind.INVITATION}:
+    for kind in FILLS.keys() - {MailKind.INVITATION} - ABOUT_SESSIONS:
         assert await written(db, queued(kind, address, house=house)) is None
     assert await db.fetchval("select count(*) from one_time_tokens") == 0
 
@@ -148,7 +151,7 @@ async def test_invitation_names_who_invites_and_whither(db: Database, outbox: Ou
 
 LINKED = {MailKind.PASSWORD_RESET, MailKind.VERIFY_EMAIL, MailKind.INVITATION}
 # Of the reader's account; what is of the practice has no link to a new password.
-NOTICES = sorted(FILLS.keys() - LINKED - {MailKind.WEBHOOK_DISABLED})
+NOTICES = sorted(FILLS.keys() - LINKED - ABOUT_SESSIONS - {MailKind.WEBHOOK_DISABLED})
 
 
 @pytest.mark.parametrize("kind", NOTICES)

@@ -11,7 +11,8 @@ from wellio.errors import NotFound
 from wellio.ids import uuid7
 from wellio.mails import MailKind
 from wellio.outreach import mailbox as keeping
-from wellio.outreach.mail_texts import Filled, make_message
+from wellio.outreach.mail_texts import make_message
+from wellio.outreach.mail_words import Filled
 from wellio.outreach.mailbox import Mailbox
 
 

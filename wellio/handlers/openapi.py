@@ -7,7 +7,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from wellio import __version__
-from wellio.handlers.routes import NoInput, Route
+from wellio.handlers.routes import File, NoInput, Route
 from wellio.pages import Page
 
 REF = "#/components/schemas/{model}"
@@ -89,7 +89,7 @@ def _name(kind: type) -> str:
 
 def _answer_types(answer: Any) -> tuple[Any, ...]:
     """One; several for a union; none for an answer without data."""
-    if answer is None:
+    if answer is None or answer is File:
         return ()
     return get_args(answer) if get_origin(answer) in (Page, UnionType) else (answer,)
 
@@ -154,10 +154,15 @@ def _responses(route: Route) -> dict[str, Any]:
     statuses |= {409} if route.creates else set()
     statuses |= {415}
     responses = {str(status): _error(REASONS[status]) for status in sorted(statuses)}
-    success: dict[str, Any] = {"description": "Done.", "content": _json(_success_schema(route.answer))}
+    content = _file(route) if route.answer is File else _json(_success_schema(route.answer))
+    success: dict[str, Any] = {"description": "Done.", "content": content}
     if route.creates:
         success["headers"] = {"Idempotent-Replayed": {"schema": {"type": "string"}, "description": "A repeat."}}
     return {str(route.status): success, **responses}
+
+
+def _file(route: Route) -> dict[str, Any]:
+    return {route.media: {"schema": {"type": "string"}}}
 
 
 def _success_schema(answer: Any) -> dict[str, Any]:

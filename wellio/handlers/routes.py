@@ -96,6 +96,15 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """An answer that is no JSON, of the type that its route's `media` says. `client_id`: whose data it is."""
+
+    body: bytes
+    name: str
+    client_id: UUID | None = None
+
+
 Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 
 
@@ -105,7 +114,7 @@ class Route:
 
     `fresh`: asks for a proof of password or second factor within the last ten minutes. `api_keys`: whether an API key
     may call it. `reads`: the answer is personal data, and who reads it goes into the audit log. `limit`: the rate
-    limit that counts beside those of user and address (wellio/limits.py).
+    limit that counts beside those of user and address (wellio/limits.py). `media`: what an answer that is a File holds.
     """
 
     method: str
@@ -123,6 +132,7 @@ class Route:
     reads: bool = False
     limit: str | None = None
     errors: tuple[int, ...] = ()
+    media: str = CONTENT_TYPE
 
     @property
     def name(self) -> str:
@@ -335,6 +345,9 @@ def render(value: Any) -> bytes:
 
 
 def _response(route: Route, result: Any) -> web.Response:
+    if isinstance(result, File):
+        told = {"Content-Type": route.media, "Content-Disposition": f'attachment; filename="{result.name}"'}
+        return web.Response(body=result.body, headers=told)
     reply = result if isinstance(result, Reply) else Reply(result, route.status)
     headers = dict(reply.headers)
     if (version := getattr(reply.data, "version", None)) is not None:

@@ -1,8 +1,11 @@
 """/api/v1/sessions"""
 
-from wellio.handlers.routes import Call, NoInput, Route
+from wellio.handlers.routes import Call, File, NoInput, Route
 from wellio.pages import Page
 from wellio.practice.bookings import NewSession, book_session
+from wellio.practice.calendar_feeds import get_calendar_event
+from wellio.practice.calendars import CONTENT_TYPE as CALENDAR
+from wellio.practice.calendars import make_calendar
 from wellio.practice.reschedules import SessionHistory, get_history
 from wellio.practice.series import Series, book_series
 from wellio.practice.series_changes import ScopeQuery, change_series
@@ -51,6 +54,12 @@ async def get_session_history(call: Call[NoInput, NoInput]) -> SessionHistory:
     return await get_history(call.services.db, call.actor, call.ids["session_id"])
 
 
+async def get_session_calendar(call: Call[NoInput, NoInput]) -> File:
+    """One session as a file for calendar programs (iCalendar)."""
+    event, client_id = await get_calendar_event(call.services.db, call.actor, call.ids["session_id"])
+    return File(make_calendar([event]), "session.ics", client_id)
+
+
 BASE = "/api/v1/sessions"
 ONE = f"{BASE}/{{session_id}}"
 ROUTES = (
@@ -63,6 +72,10 @@ ROUTES = (
         body=NewSession, answer=Session | Series, status=201, creates=True, errors=(409,),
     ),
     Route(method="GET", path=ONE, handler=get_session_by_id, tag="sessions", answer=Session, reads=True),
+    Route(
+        method="GET", path=f"{ONE}/calendar.ics", handler=get_session_calendar, tag="sessions", answer=File,
+        media=CALENDAR, reads=True,
+    ),
     Route(
         method="PATCH", path=ONE, handler=patch_session, tag="sessions",
         query=ScopeQuery, body=SessionChanges, answer=Session, errors=(409, 412),

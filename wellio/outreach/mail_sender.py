@@ -19,7 +19,8 @@ from wellio.db import Database
 from wellio.errors import Unavailable
 from wellio.leases import keep_measuring, keep_working, record_patiently
 from wellio.metrics import Metrics
-from wellio.outreach.mail_texts import QueuedMail, fill_mail, make_message
+from wellio.outreach.mail_texts import fill_mail, make_message
+from wellio.outreach.mail_words import QueuedMail
 from wellio.outreach.smtp import NotSent
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,8 @@ class MailSender:
             self._count(mail, "dropped")
             return
         try:
-            message = make_message(mail, filled, self._post.sender)
+            # A hundred dates with their calendar take a while; others are served meanwhile.
+            message = await asyncio.to_thread(make_message, mail, filled, self._post.sender)
         except ValueError:
             raise NotSent("the recipient is not an address", permanent=True) from None
         await self._post.deliver(message)

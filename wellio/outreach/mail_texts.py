@@ -4,9 +4,8 @@ Links are made here too, so each attempt carries a new one, and those sent befor
 is gone (nobody has the address, the invitation was withdrawn) is dropped.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import css_inline
 import jinja2
@@ -27,9 +25,11 @@ from wellio.accounts.one_time_tokens import TTL, Purpose, mint_token
 from wellio.accounts.practices import get_practice
 from wellio.db import Connection, Row
 from wellio.mails import MailKind
+from wellio.outreach.mail_words import Filled, Invitation, QueuedMail, one_line, told_name, told_time
+from wellio.outreach.session_mails import fill_session_mail
+from wellio.practice.calendars import Party, make_calendar
 
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_NAME_CHARS = 100
 ROLE_WORDS = {Role.OWNER: "as an owner of the practice", Role.COACH: "as a coach", Role.CLIENT: "as a client"}
 
 GET_READER = """
@@ -49,28 +49,6 @@ where lower(u.email) = lower($1) and u.status = 'active'
 """
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedMail:
-    """A row of `mails` that is being sent. `attempts` counts this one."""
-
-    id: UUID
-    practice_id: UUID | None
-    user_id: UUID | None
-    kind: str
-    recipient: str
-    data: Mapping[str, Any]
-    created_at: datetime
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """What the templates of a kind are filled with."""
-
-    subject: str
-    values: Mapping[str, Any]
-
-
 Fill = Callable[[Connection, QueuedMail, str], Awaitable[Filled | None]]
 
 
@@ -79,7 +57,7 @@ async def fill_mail(connection: Connection, mail: QueuedMail, base_url: str) -> 
     filled = await FILLS[MailKind(mail.kind)](connection, mail, base_url)
     if filled is None:
         return None
-    return Filled(filled.subject, {"recipient": mail.recipient, "base_url": base_url, **filled.values})
+    return replace(filled, values={"recipient": mail.recipient, "base_url": base_url, **filled.values})
 
 
 async def _password_reset(connection: Connection, mail: QueuedMail, base_url: str) -> Filled | None:
@@ -187,34 +165,10 @@ FILLS: Mapping[MailKind, Fill] = {
     MailKind.SECOND_FACTOR_OFF: _notice("Signing in takes the password alone again"),
     MailKind.WEBHOOK_DISABLED: _webhook_disabled,
     MailKind.RECOVERY_CODE_USED: _notice("A recovery code was used"),
+    MailKind.SESSION_BOOKED: fill_session_mail,
+    MailKind.SESSION_MOVED: fill_session_mail,
+    MailKind.SESSION_CANCELLED: fill_session_mail,
 }
-
-
-# ---------------------------------------------------------------- words
-
-
-def told_time(time: datetime, zone: str) -> str:
-    """`22 November 2026, 14:05 (Europe/Berlin)`"""
-    local = time.astimezone(ZoneInfo(zone))
-    return f"{local.day} {local:%B %Y, %H:%M} ({zone})"
-
-
-def told_name(name: str) -> str:
-    """A name that somebody chose, as a mail may show it: on one line, of bounded length, and not a link.
-
-    Mail programs make links of what looks like one; `Free money at evil.example` is a name that anybody can give
-    their practice before they invite strangers.
-    """
-    line = one_line(name)
-    if len(line) > MOST_NAME_CHARS:
-        line = line[: MOST_NAME_CHARS - 1] + "…"
-    # A word joiner shows as nothing, and ends what could be an address.
-    return re.sub(r"(?<=[.:@])(?=\S)", "\N{WORD JOINER}", line.replace("://", ": "))
-
-
-def one_line(text: str) -> str:
-    """Without line breaks and other control characters: none can begin another header (CVE-2024-6923)."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _environment() -> jinja2.Environment:
@@ -259,7 +213,21 @@ def make_message(mail: QueuedMail, filled: Filled, sender: str) -> EmailMessage:
     html = ENVIRONMENT.get_template(f"{mail.kind}.html").render(values)
     message.set_content(text.strip() + "\n", cte="quoted-printable")
     message.add_alternative(INLINER.inline(html), subtype="html", cte="quoted-printable")
+    if filled.calendar:
+        _add_calendar(message, filled.calendar, address)
     return message
+
+
+def _add_calendar(message: EmailMessage, invitation: Invitation, sender: str) -> None:
+    """As a form of the mail, which programs act upon (RFC 6047), and as a file for those that do not. Base64, so that
+    its line ends stay."""
+    organizer = Party(invitation.organizer, sender)
+    events = [replace(event, organizer=organizer) for event in invitation.events]
+    text = make_calendar(events, method=invitation.method).decode()
+    params = {"method": invitation.method, "charset": "utf-8"}
+    message.add_alternative(text, subtype="calendar", cte="base64", params=params)
+    name = "cancellation.ics" if invitation.method == "CANCEL" else "sessions.ics"
+    message.add_attachment(text.encode(), maintype="application", subtype="ics", filename=name)
 
 
 def in_ascii_domain(address: str) -> str:
