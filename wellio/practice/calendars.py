@@ -1,7 +1,7 @@
 """Calendars: sessions as iCalendar (RFC 5545), for feeds, downloads and mails.
 
 Pure: what is told of a session comes in, bytes go out. Times are UTC. A session's UID is made of its id and stays;
-SEQUENCE counts changes of its time and its cancellation; DTSTAMP is when it was changed last, not when it was asked
+SEQUENCE counts changes of its time, and its cancellation; DTSTAMP is when it was changed last, not when it was asked
 for, so that the same sessions are the same bytes.
 """
 
@@ -83,7 +83,8 @@ def _component(event: CalendarEvent) -> Event:
     component.add("dtstamp", _second(event.changed_at))
     component.add("created", _second(event.created_at))
     component.add("last-modified", _second(event.changed_at))
-    component.add("sequence", event.sequence)
+    # That it is cancelled must count as later than all before (RFC 5546, 2.1.4), and changes no time.
+    component.add("sequence", event.sequence + (event.state == "CANCELLED"))
     component.add("dtstart", _second(event.starts_at))
     component.add("dtend", _second(event.ends_at))
     component.add("summary", event.summary)

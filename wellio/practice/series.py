@@ -7,7 +7,6 @@ What is agreed on is the wall time in a zone; each occurrence keeps its own id a
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -135,16 +134,24 @@ async def list_occurrences(connection: Connection, actor: Actor, series_id: UUID
 
 
 def record_series(
-    tx: Transaction, told: EventType, actor: Actor, series_id: UUID, sessions: Sequence[Session], **more: Any
+    tx: Transaction,
+    told: EventType,
+    actor: Actor,
+    series_id: UUID,
+    sessions: Sequence[Session],
+    *,
+    before: Sequence[Session] = (),
 ) -> None:
-    """One event for each session, which says that it is one of many, and one for people to be told by."""
+    """One event for each session, which says that it is one of many, and one for people to be told by. `before`: as
+    the sessions were."""
+    were = {session.id: session for session in before}
     each = {
         EventType.SERIES_BOOKED: EventType.SESSION_BOOKED,
         EventType.SERIES_MOVED: EventType.SESSION_RESCHEDULED,
         EventType.SERIES_UPDATED: EventType.SESSION_UPDATED,
         EventType.SERIES_CANCELLED: EventType.SESSION_CANCELLED,
     }[told]
-    events = [session_event(each, actor, session) for session in sessions]
+    events = [session_event(each, actor, session, before=were.get(session.id)) for session in sessions]
     tx.record(*(replace(event, payload=event.payload | {"series_id": series_id}) for event in events))
     first = sessions[0]
     tx.record(
@@ -160,7 +167,6 @@ def record_series(
                 "session_ids": [session.id for session in sessions],
                 "starts_at": first.starts_at,
                 "count": len(sessions),
-                **more,
             },
         )
     )

@@ -81,7 +81,7 @@ where practice_id = $1 and id = any($2::uuid[])
 CANCEL_OCCURRENCES = """
 update sessions
 set status = 'cancelled_by_coach', cancel_reason = $3, cancelled_at = now(), cancelled_by = $4,
-    sequence = sequence + 1, version = version + 1, updated_at = now()
+    version = version + 1, updated_at = now()
 where practice_id = $1 and id = any($2::uuid[])
 """
 
@@ -204,7 +204,7 @@ async def _cancel(tx: Transaction, actor: Actor, part: _Part, reason: str | None
     await settle_sessions(tx.connection, actor.practice_id, ids)
     if not part.from_the_beginning:
         await _end_before(tx.connection, actor, part)
-    await _record(tx, actor, EventType.SERIES_CANCELLED, part.series["id"], ids)
+    await _record(tx, actor, EventType.SERIES_CANCELLED, part.series["id"], part.chosen)
 
 
 async def _edit(tx: Transaction, actor: Actor, part: _Part, values: dict[str, Any], reason: str | None) -> None:
@@ -221,13 +221,13 @@ async def _edit(tx: Transaction, actor: Actor, part: _Part, values: dict[str, An
     else:
         series_id = await _split(tx.connection, actor, part, delta, length)
     told = EventType.SERIES_MOVED if moves else EventType.SERIES_UPDATED
-    await _record(tx, actor, told, series_id, ids)
+    await _record(tx, actor, told, series_id, part.chosen)
 
 
-async def _record(tx: Transaction, actor: Actor, told: EventType, series_id: UUID, session_ids: Sequence[UUID]) -> None:
-    changed = set(session_ids)
+async def _record(tx: Transaction, actor: Actor, told: EventType, series_id: UUID, before: Sequence[Session]) -> None:
+    changed = {session.id for session in before}
     sessions = await list_occurrences(tx.connection, actor, series_id)
-    record_series(tx, told, actor, series_id, [s for s in sessions if s.id in changed])
+    record_series(tx, told, actor, series_id, [s for s in sessions if s.id in changed], before=before)
 
 
 def _delta(part: _Part, values: Mapping[str, Any]) -> timedelta:
