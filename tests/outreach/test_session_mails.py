@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
+from uuid import UUID
 
 import icalendar
 import pytest
@@ -13,10 +14,14 @@ from tests.api import Api
 from tests.factories import House
 from tests.handlers.test_availability import book as book_slot
 from tests.handlers.test_availability import monday, offer, open_hours
+from tests.learning_store.histories import read_log
 from tests.outreach.post_office import PostOffice
 from tests.waiting import eventually
+from wellio.accounts.actors import Actor
+from wellio.db import Database
 from wellio.metrics import Metrics
 from wellio.outreach.mail_sender import MailSender, Post
+from wellio.outreach.session_mails import queue_session_mails
 from wellio.outreach.smtp import SmtpServer, Tls
 
 SESSIONS = "/api/v1/sessions"
@@ -83,6 +88,10 @@ async def book(api: Api, house: House, start: datetime, **more: Any) -> Any:
     return (await api.post(SESSIONS, house.coach, json=new)).data
 
 
+async def change(api: Api, actor: Actor, path: str, changes: dict[str, Any]) -> None:
+    assert (await api.patch(path, actor, json=changes)).status == 200
+
+
 async def address_of(api: Api, house: House) -> str:
     return str(await api.db.fetchval("select email from users where id = $1", house.client.user_id))
 
@@ -100,7 +109,7 @@ async def test_book_move_cancel_is_request_request_cancel_of_one_uid(
     told = []
     for changes in steps:
         if changes:
-            await api.patch(f"{SESSIONS}/{session['id']}", house.coach, json=changes)
+            await change(api, house.coach, f"{SESSIONS}/{session['id']}", changes)
         (message,) = await sent(api, office)  # the client's: the coach made it
         assert message["To"] == await address_of(api, house)
         method, (event,) = calendar_of(message)
@@ -125,7 +134,7 @@ async def test_clients_booking_is_confirmed_to_both_and_their_cancellation_told_
     assert sorted(m["Subject"].split(" on ")[0] for m in messages) == [
         "Session with Carl Coach", "Session with Klara Client",
     ]  # fmt: skip
-    await api.patch(f"{SESSIONS}/{session['id']}", house.client, json={"status": "cancelled"})
+    await change(api, house.client, f"{SESSIONS}/{session['id']}", {"status": "cancelled"})
     (message,) = await sent(api, office)
     assert message["To"] == await api.db.fetchval("select email from users where id = $1", house.coach.user_id)
     assert calendar_of(message)[0] == "CANCEL"
@@ -144,9 +153,9 @@ async def test_series_is_one_mail_with_its_dates_and_one_calendar(api: Api, hous
     assert "Where: Room 2" in text
     first = series["sessions"][0]
     later = (soon() + HOUR).isoformat()
-    await api.patch(f"{SESSIONS}/{first['id']}?scope=all", house.coach, json={"starts_at": later})
+    await change(api, house.coach, f"{SESSIONS}/{first['id']}?scope=all", {"starts_at": later})
     (moved,) = await sent(api, office)
-    await api.patch(f"{SESSIONS}/{first['id']}?scope=all", house.coach, json={"status": "cancelled"})
+    await change(api, house.coach, f"{SESSIONS}/{first['id']}?scope=all", {"status": "cancelled"})
     (cancelled,) = await sent(api, office)
     assert [(m, len(e), {int(x["sequence"]) for x in e}) for m, e in map(calendar_of, (moved, cancelled))] == [
         ("PUBLISH", 5, {1}), ("PUBLISH", 5, {2}),
@@ -157,12 +166,27 @@ async def test_series_is_one_mail_with_its_dates_and_one_calendar(api: Api, hous
 async def test_mail_that_came_to_nothing_is_not_sent(api: Api, house: House, office: PostOffice) -> None:
     """Booked, moved and cancelled before the first mail left: only the end is news."""
     session = await book(api, house, soon())
-    await api.patch(f"{SESSIONS}/{session['id']}", house.coach, json={"starts_at": (soon() + HOUR).isoformat()})
-    await api.patch(f"{SESSIONS}/{session['id']}", house.coach, json={"status": "cancelled"})
+    await change(api, house.coach, f"{SESSIONS}/{session['id']}", {"starts_at": (soon() + HOUR).isoformat()})
+    await change(api, house.coach, f"{SESSIONS}/{session['id']}", {"status": "cancelled"})
     (message,) = await sent(api, office)
     assert calendar_of(message)[0] == "CANCEL"
     statuses = await api.db.fetch("select status from mails order by created_at, id")
     assert sorted(r["status"] for r in statuses) == ["dropped", "dropped", "sent"]
+
+
+async def test_events_of_one_session_that_come_together_have_a_mail_each(api: Api, house: House, db: Database) -> None:
+    session = await book(api, house, soon())
+    for hours in (1, 2):
+        starts_at = (soon() + hours * HOUR).isoformat()
+        await change(api, house.coach, f"{SESSIONS}/{session['id']}", {"starts_at": starts_at})
+    await followed(api)
+    await db.execute("delete from mails")
+    events = [e for e in await read_log(db) if e.subject_id == UUID(session["id"])]
+    async with db.transaction() as connection:
+        await queue_session_mails(connection, events)
+    kinds = await db.fetch("select kind, recipient from mails order by created_at, id")
+    assert [r["kind"] for r in kinds] == ["session_booked", "session_moved", "session_moved"]
+    assert {r["recipient"] for r in kinds} == {await address_of(api, house)}
 
 
 async def test_client_without_an_account_is_written_to_at_their_address(

@@ -86,7 +86,9 @@ class _Told:
 async def queue_session_mails(connection: Connection, events: Sequence[Event]) -> None:
     """For whom each event concerns and who did not cause it."""
     told = [t for event in events if (t := _told(event))]
-    pairs = [t.event.practice_id for t in told], [t.session_ids[0] for t in told]
+    # Several of one session may come together; who is written to is asked once.
+    practices = {t.session_ids[0]: t.event.practice_id for t in told}
+    pairs = list(practices.values()), list(practices)
     rows = await connection.fetch(LIST_CORRESPONDENTS, *pairs) if told else []
     by_session: dict[UUID, list[Row]] = {}
     for row in rows:
