@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 # More changed predictions of a practice at once are told as one "look again".
 PUSHED_ONE_BY_ONE = 50
 # Connections of those who follow the log: the learner and the consumers.
-FOLLOWERS = 5
+FOLLOWERS = 6
 CLOSE_S = 5.0
 
 

@@ -37,7 +37,7 @@ set starts_at = $4, ends_at = $4::timestamptz + (ends_at - starts_at), shifted =
     original_starts_at = case when original_starts_at = starts_at then $4 else original_starts_at end,
     sequence = sequence + 1, version = version + 1, updated_at = now()
 where practice_id = $1 and id = $2 and starts_at = $3 and status in ('held', 'scheduled')
-returning status, ends_at, price_minor, sequence
+returning status, ends_at, price_minor, sequence, version
 """
 
 
