@@ -1012,6 +1012,35 @@ CREATE TABLE public.refresh_tokens (
     used_at timestamp with time zone
 );
 
+CREATE TABLE public.reminder_preferences (
+    practice_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    by_mail boolean DEFAULT true NOT NULL,
+    in_app boolean DEFAULT true NOT NULL,
+    quiet_from time without time zone,
+    quiet_to time without time zone,
+    version integer DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT reminder_preferences_quiet CHECK ((((quiet_from IS NULL) = (quiet_to IS NULL)) AND (quiet_from <> quiet_to)))
+);
+
+CREATE TABLE public.reminder_rules (
+    practice_id uuid NOT NULL,
+    rules jsonb NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT reminder_rules_list CHECK ((jsonb_typeof(rules) = 'array'::text))
+);
+
+CREATE TABLE public.reminders_sent (
+    practice_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    recipient_id uuid NOT NULL,
+    minutes_before integer NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    sent_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.replays (
     practice_id uuid NOT NULL,
     file_name text NOT NULL,
@@ -1459,6 +1488,15 @@ ALTER TABLE ONLY public.recovery_codes
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
 
+ALTER TABLE ONLY public.reminder_preferences
+    ADD CONSTRAINT reminder_preferences_pkey PRIMARY KEY (practice_id, user_id);
+
+ALTER TABLE ONLY public.reminder_rules
+    ADD CONSTRAINT reminder_rules_pkey PRIMARY KEY (practice_id);
+
+ALTER TABLE ONLY public.reminders_sent
+    ADD CONSTRAINT reminders_sent_pkey PRIMARY KEY (practice_id, session_id, recipient_id, minutes_before, starts_at);
+
 ALTER TABLE ONLY public.replays
     ADD CONSTRAINT replays_pkey PRIMARY KEY (practice_id);
 
@@ -1639,6 +1677,8 @@ CREATE INDEX prediction_outcomes_asked_idx ON public.prediction_outcomes USING b
 CREATE INDEX predictions_risk_idx ON public.predictions USING btree (practice_id, probability DESC, client_id);
 
 CREATE INDEX refresh_tokens_session_idx ON public.refresh_tokens USING btree (session_id);
+
+CREATE INDEX reminders_sent_age_idx ON public.reminders_sent USING btree (starts_at);
 
 CREATE INDEX session_moves_session_idx ON public.session_moves USING btree (practice_id, session_id, moved_at);
 
@@ -1916,6 +1956,15 @@ ALTER TABLE ONLY public.recovery_codes
 
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES public.auth_sessions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.reminder_preferences
+    ADD CONSTRAINT reminder_preferences_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.reminder_rules
+    ADD CONSTRAINT reminder_rules_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.reminders_sent
+    ADD CONSTRAINT reminders_sent_session_fkey FOREIGN KEY (practice_id, session_id) REFERENCES public.sessions(practice_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.replays
     ADD CONSTRAINT replays_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);

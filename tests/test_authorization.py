@@ -87,6 +87,8 @@ class Scene:
             "post_external_calendar": {"url": f"https://calendar.example.org/{day}.ics"},
             "post_webhook": {"url": f"https://hooks.example.org/{day}"},
             "patch_webhook": {"description": f"Day {day}"},
+            "put_reminder_rules": {"rules": [{"minutes_before": 30 + day}]},
+            "patch_reminder_preferences": {"by_mail": False},
             "post_calendar_feed": {"name": f"Phone {day}"},
             "post_payment": {"client_id": client_id, "amount_minor": 100},
             "post_refund": {"amount_minor": 1 + day},

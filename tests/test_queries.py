@@ -25,7 +25,7 @@ from wellio.practice.analytics import SummaryQuery, analytics_summary
 # What consumers, jobs and the pool ask meanwhile.
 BACKGROUND = re.compile(
     r"\b(events|consumers|learner_snapshots|job_runs|mails|webhook_deliveries|replays|audit_chain|pg_\w+)\b"
-    r"|insert into audit_log|wall_starts_at is not null|revoked_at > now|unlisten|reset all|^select 1$",
+    r"|insert into audit_log|wall_starts_at is not null|reminders_sent|revoked_at > now|unlisten|reset all|^select 1$",
     re.IGNORECASE,
 )
 LISTS = [route for route in ROUTES if get_origin(route.answer) is Page and not route.id_names]

@@ -37,6 +37,7 @@ class EventType(StrEnum):
     SERIES_MOVED = "SeriesMoved"
     SERIES_UPDATED = "SeriesUpdated"
     SERIES_CANCELLED = "SeriesCancelled"
+    REMINDER_DUE = "ReminderDue"  # subject: the session; payload: user_id, timezone, starts_at, minutes_before
     BOOKING_POLICY_CHANGED = "BookingPolicyChanged"  # subject: the practice; payload: changed (names of fields)
     AVAILABILITY_CHANGED = "AvailabilityChanged"  # subject: the coach; payload: changed (names of fields)
     SESSION_TYPE_CHANGED = "SessionTypeChanged"

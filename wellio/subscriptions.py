@@ -80,6 +80,7 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.SERIES_BOOKED: Follows(notifies=True, mails=True),
     EventType.SERIES_MOVED: Follows(notifies=True, mails=True),
     EventType.SERIES_UPDATED: Follows(),
+    EventType.REMINDER_DUE: Follows(notifies=True),
     EventType.BOOKING_POLICY_CHANGED: Follows(),
     EventType.SERIES_CANCELLED: Follows(notifies=True, mails=True),
     EventType.AVAILABILITY_CHANGED: Follows(),

@@ -30,7 +30,9 @@ SENDER = "Wellio <no-reply@wellio.example>"
 HAPPENED = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
 LINK = re.compile(r"https://wellio\.example/\S+")
 # tests/outreach/test_session_mails.py
-ABOUT_SESSIONS = {MailKind.SESSION_BOOKED, MailKind.SESSION_MOVED, MailKind.SESSION_CANCELLED}
+ABOUT_SESSIONS = {
+    MailKind.SESSION_BOOKED, MailKind.SESSION_MOVED, MailKind.SESSION_CANCELLED, MailKind.SESSION_REMINDER,
+}  # fmt: skip
 HEADERS = [
     "From",
     "To",

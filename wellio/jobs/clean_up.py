@@ -13,8 +13,10 @@ from wellio.outreach.mail_sender import DELETE_OLD_MAILS
 from wellio.outreach.mail_sender import KEEP_DAYS as KEEP_MAILS_DAYS
 from wellio.outreach.webhook_deliveries import DELETE_OLD_DELIVERIES
 from wellio.outreach.webhook_deliveries import KEEP_DAYS as KEEP_DELIVERIES_DAYS
+from wellio.practice.reminders import DELETE_OLD_REMINDERS
 
 KEEP_RUNS_DAYS = 90
+KEEP_REMINDERS_DAYS = 30
 
 
 async def clean_up(work: Work) -> Counts:
@@ -25,6 +27,7 @@ async def clean_up(work: Work) -> Counts:
         "one_time_tokens": _deleted(await work.db.execute(DELETE_OLD_TOKENS)),
         "invitations": _deleted(await work.db.execute(DELETE_OLD_INVITATIONS)),
         "job_runs": _deleted(await work.db.execute(DELETE_OLD_RUNS, KEEP_RUNS_DAYS)),
+        "reminders_sent": _deleted(await work.db.execute(DELETE_OLD_REMINDERS, KEEP_REMINDERS_DAYS)),
         "mails": _deleted(await work.db.execute(DELETE_OLD_MAILS, KEEP_MAILS_DAYS)),
         "webhook_deliveries": _deleted(await work.db.execute(DELETE_OLD_DELIVERIES, KEEP_DELIVERIES_DAYS)),
     }

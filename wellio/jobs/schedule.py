@@ -25,6 +25,7 @@ from wellio.jobs.mature_labels import mature_labels
 from wellio.jobs.rotate_keys import rotate_keys
 from wellio.jobs.runs import abandon_runs, claim_run, finish_run
 from wellio.jobs.save_snapshot import save_snapshot
+from wellio.jobs.send_reminders import send_reminders
 from wellio.jobs.work import Counts, Function, Work
 from wellio.metrics import Metrics
 from wellio.tasks import end_tasks
@@ -70,6 +71,12 @@ JOBS = (
         rotate_keys,
         CronTrigger(minute=37, timezone=UTC),
         "hourly: seal anew what an earlier key has sealed",
+    ),
+    Job(
+        "send_reminders",
+        send_reminders,
+        CronTrigger(second=20, timezone=UTC),
+        "each minute: remind people of their sessions",
     ),
     Job(
         "follow_zones",

@@ -42,6 +42,7 @@ SESSION_WORDS: Mapping[EventType, tuple[str, str, str]] = {
     EventType.SESSION_BOOKED: ("session_booked", "New session with {other}", "{when}"),
     EventType.SESSION_RESCHEDULED: ("session_rescheduled", "Session with {other} moved", "Now {when}"),
     EventType.SESSION_CANCELLED: ("session_cancelled", "Session with {other} cancelled", "It was on {when}"),
+    EventType.REMINDER_DUE: ("session_reminder", "Session with {other} soon", "{when}"),
     EventType.SERIES_BOOKED: ("session_booked", "{count} new sessions with {other}", "First on {when}"),
     EventType.SERIES_MOVED: ("session_rescheduled", "{count} sessions with {other} moved", "First on {when}"),
     EventType.SERIES_CANCELLED: (
@@ -126,7 +127,7 @@ def risk_news(change: Change, user_ids: Iterable[UUID]) -> list[NewNotification]
 
 def _told_session(event: Event) -> UUID | None:
     """The session that an event is told by: of a series' event the first, of one among its many none."""
-    if event.type.value.startswith("Session"):
+    if "session_ids" not in event.payload:
         return None if "series_id" in event.payload else event.subject_id
     return UUID(event.payload["session_ids"][0])
 
@@ -135,7 +136,15 @@ def _news(event: Event, people: Row) -> list[NewNotification]:
     coach = (people["coach_id"], people["client_name"] or "a group", people["coach_timezone"])
     client = (people["client_user_id"], people["coach_name"], people["client_timezone"])
     parties = [p for p in (coach, client) if p[0] is not None and p[0] != event.actor_id]
+    if event.type is EventType.REMINDER_DUE:
+        parties = _reminded(event, coach, people)
     return [_session_news(event, people, *party) for party in parties]
+
+
+def _reminded(event: Event, coach: tuple[UUID, str, str], people: Row) -> list[tuple[UUID, str, str]]:
+    """One of those who come: of a group there are many."""
+    user_id = UUID(event.payload["user_id"])
+    return [coach if user_id == coach[0] else (user_id, people["coach_name"], event.payload["timezone"])]
 
 
 def _session_news(event: Event, people: Row, user_id: UUID, other: str, zone: str) -> NewNotification:

@@ -32,6 +32,7 @@ KINDS: Mapping[EventType, MailKind] = {
 WORDS: Mapping[MailKind, tuple[str, str]] = {
     MailKind.SESSION_BOOKED: ("Session with {other} on {when}", "{count} sessions with {other}"),
     MailKind.SESSION_MOVED: ("Session with {other} moved to {when}", "{count} sessions with {other} moved"),
+    MailKind.SESSION_REMINDER: ("Session with {other} on {when}", "{count} sessions with {other}"),
     MailKind.SESSION_CANCELLED: ("Session with {other} on {when} cancelled", "{count} sessions with {other} cancelled"),
 }
 METHODS: Mapping[MailKind, Method] = {MailKind.SESSION_CANCELLED: "CANCEL"}
@@ -106,7 +107,7 @@ async def fill_session_mail(connection: Connection, mail: QueuedMail, base_url: 
     reader = await connection.fetchrow(GET_CORRESPONDENT, mail.practice_id, mail.user_id, client_id)
     ids = [UUID(text) for text in mail.data["session_ids"]]
     rows = await connection.fetch(LIST_MAILED_SESSIONS, mail.practice_id, ids)
-    rows = [row for row in rows if _still_so(kind, row, mail.data["sequence"], alone=len(ids) == 1)]
+    rows = [row for row in rows if _still_so(kind, row, mail.data, alone=len(ids) == 1)]
     if reader is None or not reader["name"] or not rows:
         return None
     other = _other(rows[0], of_client=client_id is not None)
@@ -122,7 +123,9 @@ async def fill_session_mail(connection: Connection, mail: QueuedMail, base_url: 
             "location": rows[0]["location"],
             "meeting_url": rows[0]["meeting_url"],
         },
-        _invitation(kind, rows, Party(reader["name"], mail.recipient), other, reader["practice"]),
+        None
+        if kind is MailKind.SESSION_REMINDER
+        else _invitation(kind, rows, Party(reader["name"], mail.recipient), other, reader["practice"]),
     )
 
 
@@ -155,7 +158,12 @@ async def _queue(connection: Connection, told: _Told, row: Row) -> None:
     )
 
 
-def _still_so(kind: MailKind, row: Row, sequence: int | None, *, alone: bool) -> bool:
+def _still_so(kind: MailKind, row: Row, told: Mapping[str, Any], *, alone: bool) -> bool:
+    sequence = told["sequence"]
+    if kind is MailKind.SESSION_REMINDER:
+        starts_at: datetime = row["starts_at"]
+        same = starts_at == datetime.fromisoformat(told["starts_at"])
+        return same and row["status"] == "scheduled" and starts_at > datetime.now(UTC)
     cancelled = STATES.get(row["status"]) == "CANCELLED"
     if row["ends_at"] <= datetime.now(UTC) or cancelled != (kind is MailKind.SESSION_CANCELLED):
         return False
