@@ -129,6 +129,24 @@ async def test_override_books_outside_of_the_hours_and_shortens_buffers(api: Api
     assert [c["code"] for c in again.body["error"]["details"]["conflicts"]] == ["SLOT_TAKEN"]
 
 
+async def test_times_taken_in_other_calendars_are_taken_for_series_too(api: Api, house: House) -> None:
+    await open_hours(api, house)
+    start = monday() + timedelta(hours=4)
+    await api.db.execute(
+        "insert into external_calendars (id, practice_id, coach_id, url, host) values ($1, $2, $3, 'x', 'h')",
+        house.practice.id, house.practice.id, house.coach.user_id,
+    )  # fmt: skip
+    await api.db.execute(
+        "insert into external_busy (practice_id, calendar_id, coach_id, starts_at, ends_at)"
+        " values ($1, $1, $2, $3, $4)",
+        house.practice.id, house.coach.user_id, start + WEEK, start + WEEK + timedelta(hours=1),
+    )  # fmt: skip
+    zone = {"timezone": "America/New_York"}
+    refused = await post(api, house, "FREQ=WEEKLY;COUNT=3", start, **zone)
+    assert [c["code"] for c in refused.body["error"]["details"]["conflicts"]] == ["SLOT_TAKEN"]
+    assert (await post(api, house, "FREQ=WEEKLY;COUNT=3", start, override_reason="Mine", **zone)).status == 201
+
+
 async def test_sessions_of_a_series_do_not_overlap_each_other(api: Api, house: House) -> None:
     answer = await post(api, house, "FREQ=DAILY;COUNT=3", duration_minutes=1440)
     assert answer.status == 201

@@ -3,7 +3,7 @@ checks one (slots.py). What stands in the way is told date by date.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -110,6 +110,11 @@ async def check_series(
         # Whoever books next counts what this one has booked.
         await connection.execute(LOCK_AVAILABILITY, actor.practice_id, place.coach_id)
     taken = await _taken(connection, actor.practice_id, place, bare=overrides, counts=counts)
+    if opening is not None:
+        # Other calendars of the coach bind as far as the hours do: an override sets both aside.
+        first, last = place.starts[0] - WIDEN, place.starts[-1] + place.duration + WIDEN
+        elsewhere = await list_external_busy(connection, actor.practice_id, place.coach_id, first, last)
+        taken = replace(taken, busy=[*taken.busy, *elsewhere])
     wanted = Wanted(
         duration=place.duration,
         buffer_before=timedelta(minutes=buffers.before),
