@@ -231,6 +231,69 @@ CREATE FUNCTION public.participant_status(session_status text) RETURNS text
         else 'booked' end
 $$;
 
+CREATE TABLE public.sessions (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    kind text DEFAULT 'one_to_one'::text NOT NULL,
+    coach_id uuid NOT NULL,
+    client_id uuid,
+    title text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'scheduled'::text NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    timezone text NOT NULL,
+    location text DEFAULT ''::text NOT NULL,
+    meeting_url text DEFAULT ''::text NOT NULL,
+    price_minor bigint DEFAULT 0 NOT NULL,
+    currency text NOT NULL,
+    series_id uuid,
+    cancel_reason text,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    session_type_id uuid,
+    buffer_before_minutes integer DEFAULT 0 NOT NULL,
+    buffer_after_minutes integer DEFAULT 0 NOT NULL,
+    override_reason text,
+    busy tstzrange GENERATED ALWAYS AS (public.busy_range(starts_at, ends_at, buffer_before_minutes, buffer_after_minutes)) STORED,
+    capacity integer,
+    hold_expires_at timestamp with time zone,
+    sequence integer DEFAULT 0 NOT NULL,
+    reschedule_count integer DEFAULT 0 NOT NULL,
+    original_starts_at timestamp with time zone,
+    series_exception boolean DEFAULT false NOT NULL,
+    shifted boolean DEFAULT false NOT NULL,
+    wall_starts_at timestamp without time zone,
+    wall_fold smallint DEFAULT 0 NOT NULL,
+    cancelled_at timestamp with time zone,
+    cancelled_by uuid,
+    notes bytea,
+    CONSTRAINT sessions_buffers CHECK ((((buffer_before_minutes >= 0) AND (buffer_before_minutes <= 1440)) AND ((buffer_after_minutes >= 0) AND (buffer_after_minutes <= 1440)))),
+    CONSTRAINT sessions_capacity CHECK (((capacity >= 1) AND (capacity <= 1000))),
+    CONSTRAINT sessions_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT sessions_ends_after_start CHECK ((ends_at > starts_at)),
+    CONSTRAINT sessions_group_capacity CHECK (((kind = 'group'::text) = (capacity IS NOT NULL))),
+    CONSTRAINT sessions_group_client CHECK (((kind = 'one_to_one'::text) OR (client_id IS NULL))),
+    CONSTRAINT sessions_kind CHECK ((kind = ANY (ARRAY['one_to_one'::text, 'group'::text]))),
+    CONSTRAINT sessions_price CHECK ((price_minor >= 0)),
+    CONSTRAINT sessions_status CHECK ((status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text, 'completed'::text, 'cancelled'::text, 'late_cancelled'::text, 'cancelled_by_coach'::text, 'no_show'::text]))),
+    CONSTRAINT sessions_wall_fold CHECK ((wall_fold = ANY (ARRAY[0, 1])))
+);
+
+CREATE FUNCTION public.reachable_groups(practice uuid, viewer_role text, viewer uuid) RETURNS SETOF public.sessions
+    LANGUAGE sql STABLE
+    AS $$
+    select * from sessions s
+    where s.practice_id = practice and s.kind = 'group'
+      and (s.id in (select v.id from visible_sessions(practice, viewer_role, viewer) v)
+           or (viewer_role = 'client' and s.status = 'scheduled' and s.starts_at > now()
+               and s.coach_id in (
+                   select c.coach_id from clients c where c.practice_id = practice and c.user_id = viewer)
+               and not exists (
+                   select from session_types t
+                   where t.practice_id = practice and t.id = s.session_type_id and not t.bookable)))
+$$;
+
 CREATE FUNCTION public.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -347,55 +410,6 @@ CREATE FUNCTION public.visible_payments(practice uuid, viewer_role text, viewer 
                         and ((viewer_role = 'coach' and c.coach_id = viewer)
                              or (viewer_role = 'client' and c.user_id = viewer))))
 $$;
-
-CREATE TABLE public.sessions (
-    id uuid NOT NULL,
-    practice_id uuid NOT NULL,
-    kind text DEFAULT 'one_to_one'::text NOT NULL,
-    coach_id uuid NOT NULL,
-    client_id uuid,
-    title text DEFAULT ''::text NOT NULL,
-    status text DEFAULT 'scheduled'::text NOT NULL,
-    starts_at timestamp with time zone NOT NULL,
-    ends_at timestamp with time zone NOT NULL,
-    timezone text NOT NULL,
-    location text DEFAULT ''::text NOT NULL,
-    meeting_url text DEFAULT ''::text NOT NULL,
-    price_minor bigint DEFAULT 0 NOT NULL,
-    currency text NOT NULL,
-    series_id uuid,
-    cancel_reason text,
-    version integer DEFAULT 1 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    session_type_id uuid,
-    buffer_before_minutes integer DEFAULT 0 NOT NULL,
-    buffer_after_minutes integer DEFAULT 0 NOT NULL,
-    override_reason text,
-    busy tstzrange GENERATED ALWAYS AS (public.busy_range(starts_at, ends_at, buffer_before_minutes, buffer_after_minutes)) STORED,
-    capacity integer,
-    hold_expires_at timestamp with time zone,
-    sequence integer DEFAULT 0 NOT NULL,
-    reschedule_count integer DEFAULT 0 NOT NULL,
-    original_starts_at timestamp with time zone,
-    series_exception boolean DEFAULT false NOT NULL,
-    shifted boolean DEFAULT false NOT NULL,
-    wall_starts_at timestamp without time zone,
-    wall_fold smallint DEFAULT 0 NOT NULL,
-    cancelled_at timestamp with time zone,
-    cancelled_by uuid,
-    notes bytea,
-    CONSTRAINT sessions_buffers CHECK ((((buffer_before_minutes >= 0) AND (buffer_before_minutes <= 1440)) AND ((buffer_after_minutes >= 0) AND (buffer_after_minutes <= 1440)))),
-    CONSTRAINT sessions_capacity CHECK (((capacity >= 1) AND (capacity <= 1000))),
-    CONSTRAINT sessions_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT sessions_ends_after_start CHECK ((ends_at > starts_at)),
-    CONSTRAINT sessions_group_capacity CHECK (((kind = 'group'::text) = (capacity IS NOT NULL))),
-    CONSTRAINT sessions_group_client CHECK (((kind = 'one_to_one'::text) OR (client_id IS NULL))),
-    CONSTRAINT sessions_kind CHECK ((kind = ANY (ARRAY['one_to_one'::text, 'group'::text]))),
-    CONSTRAINT sessions_price CHECK ((price_minor >= 0)),
-    CONSTRAINT sessions_status CHECK ((status = ANY (ARRAY['held'::text, 'scheduled'::text, 'in_progress'::text, 'completed'::text, 'cancelled'::text, 'late_cancelled'::text, 'cancelled_by_coach'::text, 'no_show'::text]))),
-    CONSTRAINT sessions_wall_fold CHECK ((wall_fold = ANY (ARRAY[0, 1])))
-);
 
 CREATE FUNCTION public.visible_sessions(practice uuid, viewer_role text, viewer uuid) RETURNS SETOF public.sessions
     LANGUAGE sql STABLE
@@ -1689,6 +1703,8 @@ CREATE INDEX session_types_practice_idx ON public.session_types USING btree (pra
 CREATE INDEX sessions_client_idx ON public.sessions USING btree (practice_id, client_id, starts_at);
 
 CREATE INDEX sessions_coach_idx ON public.sessions USING btree (practice_id, coach_id, starts_at);
+
+CREATE INDEX sessions_group_idx ON public.sessions USING btree (practice_id, session_type_id, starts_at) WHERE (kind = 'group'::text);
 
 CREATE INDEX sessions_hold_idx ON public.sessions USING btree (hold_expires_at) WHERE (status = 'held'::text);
 

@@ -79,6 +79,10 @@ class Scene:
             "post_session": {"client_id": client_id, "starts_at": starts_at, "duration_minutes": 30},
             "patch_session": {"status": "cancelled"},
             "patch_booking_policy": {"hold_minutes": 20 + day},
+            "post_participant": {"client_id": client_id},
+            "patch_participant": {"status": "booked"},
+            "post_waitlist_entry": {"client_id": client_id},
+            "post_waitlist_acceptance": {"client_id": client_id},
             "post_session_type": {"name": "Coaching", "duration_minutes": 30},
             "patch_session_type": {"price_minor": day},
             "patch_availability": {"increment_minutes": 5 + day},
@@ -177,6 +181,7 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
     )  # fmt: skip
     ids |= await open_chat(Outbox(db), house, canary)
     ids |= await open_doors(db, house, canary)
+    ids["group_id"] = await make_full_group(db, house, ids["client_without_login"], canary)
     scene = Scene(house, foreign, ids)
     await renew(db, scene)
     await db.execute("update webhooks set description = $2 where id = $1", ids["webhook_id"], canary)
@@ -243,6 +248,7 @@ async def renew(db: Database, scene: Scene) -> None:
     )
     practice_id, coach_id, ids = scene.house.practice.id, scene.house.coach.user_id, scene.ids
     await db.execute("update sessions set status = 'scheduled' where id = $1", ids["session_id"])
+    await renew_place(db, scene)
     await db.execute("update api_keys set revoked_at = null")
     # A webhook that wants what the matrix does not do, so that nothing is queued for it meanwhile.
     sealer = Sealer({"k1": bytes(range(32))})
@@ -295,6 +301,38 @@ async def write_down(db: Database, scene: Scene) -> None:
         "insert into client_fields (id, practice_id, key, label, type)"
         " values ($1, $2, 'allergies', 'Allergies', 'text') on conflict do nothing",
         ids["field_id"], house.practice.id,
+    )  # fmt: skip
+
+
+async def make_full_group(db: Database, house: House, participant_id: UUID, canary: str) -> UUID:
+    """Of the coach; full, so that no job moves its waitlist. `renew` puts the client where they are."""
+    group_id = uuid4()
+    await db.execute(
+        "insert into sessions (id, practice_id, coach_id, kind, capacity, title, starts_at, ends_at, timezone,"
+        " currency) values ($1, $2, $3, 'group', 1, $4, '2030-02-01 10:00Z', '2030-02-01 11:00Z', 'UTC', 'EUR')",
+        group_id, house.practice.id, house.coach.user_id, canary,
+    )  # fmt: skip
+    await db.execute(
+        "insert into session_participants (practice_id, session_id, client_id, starts_at, ends_at, session_open)"
+        " values ($1, $2, $3, '2030-02-01 10:00Z', '2030-02-01 11:00Z', true)",
+        house.practice.id, group_id, participant_id,
+    )  # fmt: skip
+    return group_id
+
+
+async def renew_place(db: Database, scene: Scene) -> None:
+    """The client gave up their place in the group, and waits for one."""
+    who = (scene.house.practice.id, scene.ids["group_id"], scene.house.client_id)
+    await db.execute(
+        "insert into session_participants (practice_id, session_id, client_id, status, starts_at, ends_at,"
+        " session_open) values ($1, $2, $3, 'cancelled', '2030-02-01 10:00Z', '2030-02-01 11:00Z', true)"
+        " on conflict on constraint session_participants_pkey do update set status = 'cancelled'",
+        *who,
+    )
+    await db.execute(
+        "insert into waitlist_entries (id, practice_id, session_id, client_id) values ($4, $1, $2, $3)"
+        " on conflict do nothing",
+        *who, uuid4(),
     )  # fmt: skip
 
 

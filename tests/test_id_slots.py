@@ -32,6 +32,7 @@ REFERS_TO = {
     "goal_id": "goal_id",
     "measurement_id": "measurement_id",
     "field_id": "field_id",
+    "group_id": "group_id",
     "coach_id": "coach",
     "actor_id": "coach",
     "member_ids": "client",
@@ -62,9 +63,9 @@ REFERS_TO = {
 OWN_NAMES = {"client_message_id"}
 # Staff are known to everybody in a practice; what is asked about these within it is the matrix's to say.
 OF_ONE_CLIENT = {
-    "client_ids", "note_id", "goal_id", "measurement_id", "feed_id",
-    "client_id", "session_id", "series_id", "payment_id", "conversation_id", "message_id", "reply_to", "device_id",
-    "invitation_id", "api_key_id", "subscription_id", "purchase_id", "charge_id",
+    "client_id", "client_ids", "session_id", "group_id", "series_id", "payment_id", "conversation_id", "message_id",
+    "reply_to", "device_id", "invitation_id", "api_key_id", "subscription_id", "purchase_id", "charge_id", "note_id",
+    "goal_id", "measurement_id", "feed_id",
 }  # fmt: skip
 
 

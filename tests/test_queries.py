@@ -42,6 +42,12 @@ async def fill(db: Database, house: House, count: int) -> None:
             uuid7(), house.practice.id, house.coach.user_id, client_id, i,
         )  # fmt: skip
         await db.execute(
+            "insert into sessions (id, practice_id, coach_id, kind, capacity, starts_at, ends_at, timezone, currency)"
+            " values ($1, $2, $3, 'group', 5, timestamptz '2032-01-01' + make_interval(hours => $4::int),"
+            " timestamptz '2032-01-01' + make_interval(hours => $4::int + 1), 'UTC', 'EUR')",
+            uuid7(), house.practice.id, house.coach.user_id, i,
+        )  # fmt: skip
+        await db.execute(
             "insert into payments (id, practice_id, client_id, kind, amount_minor, currency, paid_at)"
             " values ($1, $2, $3, 'payment', 100, 'EUR', now())",
             uuid7(), house.practice.id, client_id,

@@ -12,11 +12,11 @@ from uuid import UUID
 import orjson
 import pytest
 
-from tests.factories import House, make_client, make_house
+from tests.factories import House, make_client, make_house, make_user
 from tests.learning_store.histories import payment, read_log
 from tests.waiting import eventually
 from wellio import consumers as following
-from wellio.accounts.actors import Actor
+from wellio.accounts.actors import Actor, Role
 from wellio.db import Database
 from wellio.errors import Forbidden, NotFound
 from wellio.events import EventType
@@ -30,8 +30,10 @@ from wellio.live import Live, Push
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 from wellio.practice.bookings import NewSession, book_session
+from wellio.practice.participants import add_participant, remove_participant
 from wellio.practice.session_changes import SessionChanges, change_session
 from wellio.practice.sessions import Session
+from wellio.practice.waitlist import ForClient, join_waitlist
 from wellio.subscriptions import SUBSCRIPTIONS, consumers, lead_with, notify, store_predictions
 
 TOMORROW = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) + timedelta(days=1)
@@ -172,6 +174,87 @@ async def test_sessions_of_another_practice_reach_nobody_here(
     await eventually(lambda: devices.of(other.owner, "session:updated"))
     people = (house.owner, house.coach, house.client)
     assert not [push for push in devices.heard if {p.user_id for p in people} & set(push.user_ids)]
+
+
+# ---------------------------------------------------------------- groups
+
+
+async def make_group(outbox: Outbox, house: House, *client_ids: UUID, capacity: int = 2) -> Session:
+    fields = {"kind": "group", "capacity": capacity, "title": "Circle", "duration_minutes": 50}
+    new = NewSession.model_validate_json(
+        orjson.dumps(fields | {"starts_at": TOMORROW, "client_ids": [str(c) for c in client_ids]})
+    )
+    return await book_session(outbox, house.coach, new)
+
+
+def _is_told(devices: Devices, actor: Actor, kinds: set[str]) -> bool:
+    return {news.kind for news in devices.of(actor, "notification:new")} == kinds
+
+
+async def add_person(db: Database, house: House) -> tuple[Actor, UUID]:
+    user = await make_user(db, house.practice, Role.CLIENT, "Petra Person")
+    return user, await make_client(db, house.practice, coach=house.coach, user=user, first_name="Petra")
+
+
+async def test_place_taken_or_given_up_is_news_to_the_other_side(
+    db: Database, outbox: Outbox, house: House, devices: Devices
+) -> None:
+    group = await make_group(outbox, house)
+    await add_participant(outbox, house.client, group.id, ForClient())
+    await remove_participant(outbox, house.client, group.id, house.client_id)
+    await add_participant(outbox, house.coach, group.id, ForClient(client_id=house.client_id))
+    await remove_participant(outbox, house.coach, group.id, house.client_id)
+    await eventually(lambda: len(devices.of(house.client, "notification:new")) >= 2)
+    to_coach = {title for _, title, _ in await notifications(db, house.coach)}
+    assert to_coach == {"Klara Client takes part in Circle", "Klara Client gave up a place in Circle"}
+    to_client = {title for _, title, _ in await notifications(db, house.client)}
+    assert to_client == {"You have a place in Circle", "You take part in Circle no longer"}
+
+
+async def test_offer_from_the_waitlist_is_news_to_who_waits(
+    db: Database, outbox: Outbox, house: House, devices: Devices
+) -> None:
+    person, person_id = await add_person(db, house)
+    group = await make_group(outbox, house, house.client_id, capacity=1)
+    await join_waitlist(outbox, person, group.id, ForClient())
+    await remove_participant(outbox, house.client, group.id, house.client_id)
+    await eventually(lambda: devices.of(person, "notification:new"))
+    ((kind, title, body),) = await notifications(db, person)
+    assert (kind, title) == ("waitlist_offered", "A place in Circle is free for you")
+    assert body.startswith("Until ")
+    assert body.endswith(f": {TOMORROW:%a} {TOMORROW.day} {TOMORROW:%b %Y, %H:%M} (UTC)")
+    (news,) = devices.of(person, "notification:new")
+    assert news.data["client_id"] == str(person_id)
+
+
+async def test_moved_or_cancelled_group_is_news_to_all_who_take_part(
+    db: Database, outbox: Outbox, house: House, devices: Devices
+) -> None:
+    person, person_id = await add_person(db, house)
+    group = await make_group(outbox, house, house.client_id, person_id)
+    told = {"participant_joined", "session_rescheduled"}
+    await change(outbox, house.coach, group.id, starts_at=TOMORROW + timedelta(hours=2))
+    for actor in (house.client, person):
+        await eventually(partial(_is_told, devices, actor, told))
+    await change(outbox, house.coach, group.id, status="cancelled")
+    for actor in (house.client, person):
+        await eventually(partial(_is_told, devices, actor, told | {"participant_left"}))
+        assert len(await notifications(db, actor)) == 3
+    assert await notifications(db, house.coach) == []
+
+
+async def test_changed_group_is_shown_to_each_client_without_the_others(
+    db: Database, outbox: Outbox, house: House, devices: Devices
+) -> None:
+    person, person_id = await add_person(db, house)
+    await make_group(outbox, house, house.client_id, person_id)
+    await eventually(lambda: devices.of(person, "session:updated") and devices.of(house.owner, "session:updated"))
+    (whole,) = devices.of(house.owner, "session:updated")[-1:]
+    assert {p.client_id for p in whole.participants} == {house.client_id, person_id}
+    for actor, client_id in ((house.client, house.client_id), (person, person_id)):
+        for shown in devices.of(actor, "session:updated"):
+            assert [p.client_id for p in shown.participants] == [client_id]
+            assert shown.booked == 2
 
 
 # ---------------------------------------------------------------- predictions

@@ -24,6 +24,7 @@ _MEANINGS: dict[str, Callable[[], WellioError]] = {
     "sessions_client_overlap": _conflict("SLOT_TAKEN", "The client has another session at that time."),
     "sessions_coach_fkey": _field("coach_id", "No such coach in this practice."),
     "sessions_client_fkey": _field("client_id", "No such client in this practice."),
+    "waitlist_entries_once": _conflict("ALREADY_WAITING", "The client waits for this session already."),
     "sessions_ends_after_start": _field("ends_at", "Must be later than starts_at."),
     "availability_notice_within_window": _field("max_days_ahead", "The notice must fit within max_days_ahead."),
     "payments_client_fkey": _field("client_id", "No such client in this practice."),

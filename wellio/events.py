@@ -39,6 +39,16 @@ class EventType(StrEnum):
     SERIES_CANCELLED = "SeriesCancelled"
     REMINDER_DUE = "ReminderDue"  # subject: the session; payload: user_id, timezone, starts_at, minutes_before
     BOOKING_POLICY_CHANGED = "BookingPolicyChanged"  # subject: the practice; payload: changed (names of fields)
+    # Of one client's place in a group. Payload as of session events; by may be waitlist, when Wellio moved it.
+    PARTICIPANT_JOINED = "ParticipantJoined"
+    PARTICIPANT_LEFT = "ParticipantLeft"  # gave it up, was taken out, or the group was called off; status: how late
+    PARTICIPANT_ATTENDED = "ParticipantAttended"
+    PARTICIPANT_MISSED = "ParticipantMissed"
+    PARTICIPANT_UNMARKED = "ParticipantUnmarked"  # neither attended nor missed, after all
+    WAITLIST_JOINED = "WaitlistJoined"
+    WAITLIST_LEFT = "WaitlistLeft"  # payload adds ended: left, declined (an offer)
+    WAITLIST_OFFERED = "WaitlistOffered"  # payload adds expires_at
+    WAITLIST_OFFER_EXPIRED = "WaitlistOfferExpired"
     AVAILABILITY_CHANGED = "AvailabilityChanged"  # subject: the coach; payload: changed (names of fields)
     SESSION_TYPE_CHANGED = "SessionTypeChanged"
     CONVERSATION_STARTED = "ConversationStarted"

@@ -80,6 +80,8 @@ alter table sessions
     add constraint sessions_cancelled_by_fkey foreign key (practice_id, cancelled_by) references users (practice_id, id),
     add constraint sessions_series_fkey foreign key (practice_id, series_id) references session_series (practice_id, id);
 create index sessions_series_idx on sessions (practice_id, series_id, starts_at) where series_id is not null;
+-- Who books a group finds the one that is there.
+create index sessions_group_idx on sessions (practice_id, session_type_id, starts_at) where kind = 'group';
 create index sessions_hold_idx on sessions (hold_expires_at) where status = 'held';
 
 alter table sessions drop constraint sessions_client_overlap;
@@ -208,4 +210,19 @@ language sql stable as $$
                    select w.session_id from waitlist_entries w
                    where w.practice_id = practice and w.status in ('waiting', 'offered') and w.client_id in (
                        select c.id from clients c where c.practice_id = practice and c.user_id = viewer))))
+$$;
+
+-- The groups that a viewer may act on: those they see; a client also those of their coach that are yet to come, but not
+-- of a type that staff book for clients.
+create function reachable_groups(practice uuid, viewer_role text, viewer uuid) returns setof sessions
+language sql stable as $$
+    select * from sessions s
+    where s.practice_id = practice and s.kind = 'group'
+      and (s.id in (select v.id from visible_sessions(practice, viewer_role, viewer) v)
+           or (viewer_role = 'client' and s.status = 'scheduled' and s.starts_at > now()
+               and s.coach_id in (
+                   select c.coach_id from clients c where c.practice_id = practice and c.user_id = viewer)
+               and not exists (
+                   select from session_types t
+                   where t.practice_id = practice and t.id = s.session_type_id and not t.bookable)))
 $$;

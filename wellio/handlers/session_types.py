@@ -51,6 +51,6 @@ ROUTES = (
     Route(method="GET", path=ONE, handler=get_session_type_by_id, tag="session-types", answer=SessionType),
     Route(
         method="PATCH", path=ONE, handler=patch_session_type, tag="session-types", roles=STAFF,
-        body=SessionTypeChanges, answer=SessionType, errors=(412,),
+        body=SessionTypeChanges, answer=SessionType, errors=(409, 412),
     ),
 )  # fmt: skip

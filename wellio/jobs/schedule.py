@@ -22,6 +22,7 @@ from wellio.jobs.clean_up import clean_up
 from wellio.jobs.expire_credits import expire_credits
 from wellio.jobs.follow_zones import follow_zones
 from wellio.jobs.mature_labels import mature_labels
+from wellio.jobs.move_waitlists import move_waitlists
 from wellio.jobs.rotate_keys import rotate_keys
 from wellio.jobs.runs import abandon_runs, claim_run, finish_run
 from wellio.jobs.save_snapshot import save_snapshot
@@ -65,6 +66,9 @@ JOBS = (
         "each quarter of an hour, as days begin in every zone: charge subscriptions",
     ),
     Job("expire_credits", expire_credits, CronTrigger(minute=22, timezone=UTC), "hourly: write off ended credits"),
+    Job(
+        "move_waitlists", move_waitlists, CronTrigger(second=30, timezone=UTC), "each minute: free places for who waits"
+    ),
     Job("clean_up", clean_up, CronTrigger(hour=3, minute=17, timezone=UTC), "nightly: delete what has served"),
     Job(
         "rotate_keys",

@@ -125,6 +125,11 @@ _MAKERS: dict[EventType, Callable[[Event], Input | None]] = {
     EventType.SESSION_COMPLETED: _always(SESSION_ATTENDED, active=True),
     EventType.SESSION_MISSED: _always(SESSION_MISSED, active=False),
     EventType.SESSION_CANCELLED: _always(SESSION_CANCELLED, active=False),
+    # A place in a group is to its client what a session alone with the coach is.
+    EventType.PARTICIPANT_JOINED: _booked,
+    EventType.PARTICIPANT_ATTENDED: _always(SESSION_ATTENDED, active=True),
+    EventType.PARTICIPANT_MISSED: _always(SESSION_MISSED, active=False),
+    EventType.PARTICIPANT_LEFT: _always(SESSION_CANCELLED, active=False),
     EventType.MESSAGE_SENT: _message,
     EventType.PAYMENT_RECORDED: _payment,
     EventType.PAYMENT_REFUNDED: _refund,

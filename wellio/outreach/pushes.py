@@ -1,32 +1,39 @@
 """What devices are told of the log's events. Hints only: who missed one reads it from the database."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from wellio.accounts.actors import Actor, Role
-from wellio.db import Connection
+from wellio.db import Connection, Row
 from wellio.errors import NotFound
 from wellio.events import Event
 from wellio.learning.predictions import Change
 from wellio.live import Push
-from wellio.practice.sessions import get_session
+from wellio.practice.sessions import Session, get_session
 
 SESSION_CHANGED = "session:updated"
 PREDICTION_CHANGED = "churn:updated"
 LOOK_AGAIN = "sync:required"
 NOBODY = UUID(int=0)
 
+# With the client that a user is there as; null for staff.
 LIST_AUDIENCES = """
-select s.id as session_id, p.user_id
+select s.id as session_id, p.user_id, p.client_id
 from unnest($1::uuid[], $2::uuid[]) t (practice_id, session_id)
 join sessions s on s.practice_id = t.practice_id and s.id = t.session_id
 cross join lateral (
-    select s.coach_id as user_id
+    select s.coach_id as user_id, null::uuid as client_id
     union
-    select c.user_id from clients c
-    where c.practice_id = s.practice_id and c.id = s.client_id and c.user_id is not null
+    select c.user_id, c.id from clients c
+    where c.practice_id = s.practice_id and c.user_id is not null and c.id in (
+        select sp.client_id from session_participants sp
+        where sp.practice_id = s.practice_id and sp.session_id = s.id
+        union all
+        select w.client_id from waitlist_entries w
+        where w.practice_id = s.practice_id and w.session_id = s.id and w.status in ('waiting', 'offered'))
     union
-    select u.id from users u where u.practice_id = s.practice_id and u.role = 'owner' and u.status = 'active'
+    select u.id, null from users u where u.practice_id = s.practice_id and u.role = 'owner' and u.status = 'active'
 ) p
 """
 
@@ -68,12 +75,13 @@ async def list_staff(connection: Connection, practice_ids: Iterable[UUID]) -> St
 
 
 async def push_sessions(connection: Connection, events: Sequence[Event]) -> list[Push]:
-    """Each changed session once, as it is now, to its coach, its client and the owners."""
+    """Each changed session once, as it is now, to its coach, its clients and the owners. Of a group a client is shown
+    their own place alone."""
     changed = list({(e.practice_id, e.subject_id): None for e in events if e.subject_id is not None})
     rows = await connection.fetch(LIST_AUDIENCES, [p for p, _ in changed], [s for _, s in changed])
-    audiences: dict[UUID, list[UUID]] = {}
+    audiences: dict[UUID, list[Row]] = {}
     for row in rows:
-        audiences.setdefault(row["session_id"], []).append(row["user_id"])
+        audiences.setdefault(row["session_id"], []).append(row)
     pushes = []
     for practice_id, session_id in changed:
         # One by one: people change sessions, a few in a batch at most.
@@ -81,8 +89,23 @@ async def push_sessions(connection: Connection, events: Sequence[Event]) -> list
             session = await get_session(connection, _wellio(practice_id), session_id)
         except NotFound:
             continue
-        pushes.append(Push(user_ids=tuple(audiences[session_id]), event=SESSION_CHANGED, data=session))
+        pushes += _push_session(session, audiences[session_id])
     return pushes
+
+
+def _push_session(session: Session, audience: Sequence[Row]) -> list[Push]:
+    if session.kind == "one_to_one":
+        return [Push(user_ids=tuple(row["user_id"] for row in audience), event=SESSION_CHANGED, data=session)]
+    staff = tuple(row["user_id"] for row in audience if row["client_id"] is None)
+    clients = [row for row in audience if row["client_id"] is not None]
+    return [
+        Push(user_ids=staff, event=SESSION_CHANGED, data=session),
+        *[Push(user_ids=(c["user_id"],), event=SESSION_CHANGED, data=_as_seen_by(c, session)) for c in clients],
+    ]
+
+
+def _as_seen_by(client: Row, session: Session) -> Session:
+    return replace(session, participants=[p for p in session.participants if p.client_id == client["client_id"]])
 
 
 def push_prediction(change: Change, staff: Staff) -> Push:

@@ -20,6 +20,7 @@ from wellio.errors import Conflict, Invalid, NotFound
 from wellio.practice.availability import LOCK_AVAILABILITY, Availability, find_availability, opening_of
 from wellio.practice.clients import get_client
 from wellio.practice.external_busy import list_external_busy
+from wellio.practice.groups import Joinable, list_joinable
 from wellio.practice.session_types import SessionType, find_session_type, get_type_of_session
 from wellio.practice.sessions import get_session
 from wellio.practice.slots import Interval, Limits, Taken, Wanted, is_free, is_slot, list_slots
@@ -94,11 +95,12 @@ class SlotQuery(Input):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """`local` is the start as clocks show it in the zone asked for, with its offset."""
+    """`local` is the start as clocks show it in the zone asked for, with its offset. `places_left`: of a group."""
 
     starts_at: datetime
     ends_at: datetime
     local: str
+    places_left: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +162,15 @@ async def list_bookable(db: Database, actor: Actor, query: SlotQuery) -> SlotLis
         place = sought.place
         availability = await find_availability(connection, actor.practice_id, place.coach_id, since=min(now, first))
         taken = await _taken(connection, actor.practice_id, availability, place)
+        groups = await _joinable(connection, actor, sought, taken)
     wanted = _wanted(sought.duration, buffers_of(availability, sought.session_type))
     starts = list_slots(opening_of(availability), wanted, taken, now=now, first=first, last=last)
     zone = query.timezone or availability.timezone
     minutes = int(sought.duration.total_seconds() // 60)
-    return SlotList(place.coach_id, zone, minutes, [_slot(start, wanted, ZoneInfo(zone)) for start in starts])
+    places = sought.session_type.capacity if sought.session_type else None
+    slots = [_slot(start, start + wanted.duration, places, ZoneInfo(zone)) for start in starts]
+    slots += [_slot(g.starts_at, g.ends_at, g.places_left, ZoneInfo(zone)) for g in groups]
+    return SlotList(place.coach_id, zone, minutes, sorted(slots, key=lambda slot: slot.starts_at))
 
 
 async def check_place(
@@ -330,6 +336,18 @@ async def _taken(connection: Connection, practice_id: UUID, availability: Availa
     return Taken(busy=[*map(_span, busy), *elsewhere], attending=[_span(r) for r in attending], counted=counted)
 
 
+async def _joinable(connection: Connection, actor: Actor, sought: _Sought, taken: Taken) -> list[Joinable]:
+    """The groups of a type that are there already, but those at whose time the client is elsewhere."""
+    place, session_type = sought.place, sought.session_type
+    if session_type is None or session_type.kind != "group" or place.session_id is not None:
+        return []
+    groups = await list_joinable(
+        connection, actor.practice_id, session_type.id, place.coach_id, place.client_id,
+        first=place.starts_at, last=place.ends_at,
+    )  # fmt: skip
+    return [g for g in groups if all(g.ends_at <= start or end <= g.starts_at for start, end in taken.attending)]
+
+
 def _span(row: Row) -> Interval:
     return row["starts_at"], row["ends_at"]
 
@@ -342,5 +360,5 @@ def _wanted(duration: timedelta, buffers: Buffers) -> Wanted:
     )
 
 
-def _slot(start: datetime, wanted: Wanted, zone: ZoneInfo) -> Slot:
-    return Slot(start, start + wanted.duration, start.astimezone(zone).isoformat(timespec="minutes"))
+def _slot(start: datetime, end: datetime, places_left: int | None, zone: ZoneInfo) -> Slot:
+    return Slot(start, end, start.astimezone(zone).isoformat(timespec="minutes"), places_left)

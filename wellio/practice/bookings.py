@@ -3,13 +3,13 @@
 What is named wins; the session type gives the rest. A client names a type and a start that is offered.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from wellio.accounts.actors import Actor, Role
 from wellio.accounts.practices import get_practice
@@ -19,12 +19,16 @@ from wellio.errors import Invalid, NotFound
 from wellio.events import EventType
 from wellio.idempotency import Once
 from wellio.ids import uuid7
-from wellio.outbox import Outbox
+from wellio.outbox import Outbox, Transaction
+from wellio.practice.availability import find_availability
 from wellio.practice.bookable import Buffers, Place, check_place, find_own_client, find_type_for
 from wellio.practice.clients import get_client
 from wellio.practice.credits import use_credit
-from wellio.practice.session_types import SessionType
-from wellio.practice.sessions import Reason, Session, check_length, get_session, session_event
+from wellio.practice.groups import find_group, get_group, lock_group
+from wellio.practice.participants import fill_group, join_group
+from wellio.practice.payments import LOCK_ACCOUNT
+from wellio.practice.session_types import SessionType, check_capacity
+from wellio.practice.sessions import Capacity, Kind, Reason, Session, check_length, get_session, session_event
 from wellio.practice.wall_clock import reading_of
 from wellio.values import Currency, Input, Line, Minor, Moment, Url, Zone
 
@@ -36,9 +40,13 @@ BY_CLIENTS = frozenset({"client_id", "coach_id", "session_type_id", "starts_at"}
 INSERT_SESSION = """
 insert into sessions (id, practice_id, coach_id, client_id, title, starts_at, ends_at, timezone, location,
                       meeting_url, price_minor, currency, session_type_id, buffer_before_minutes,
-                      buffer_after_minutes, override_reason, wall_starts_at, wall_fold)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+                      buffer_after_minutes, override_reason, wall_starts_at, wall_fold, kind, capacity)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 """
+
+
+def _distinct(ids: tuple[UUID, ...]) -> tuple[UUID, ...]:
+    return tuple(dict.fromkeys(ids))
 
 
 class NewSession(Input):
@@ -47,12 +55,18 @@ class NewSession(Input):
     The coach is the actor unless an owner names another. A client names a type and a start, and nothing else but
     themself. `override_reason`: why staff book outside of the availability.
 
+    A group (`kind`, or that of its type) takes `client_ids` in as it is made. With `client_id`, which a client always
+    is, it is made by the first; who names its type and start after that joins it as it is.
+
     `rrule` makes it a series (RFC 5545): FREQ (DAILY, WEEKLY, MONTHLY, YEARLY), INTERVAL, BYDAY, BYMONTHDAY, and COUNT
     or UNTIL, both inclusive; at most 104 sessions. `starts_at` is the first, and its wall time in `timezone` is kept
     across changes of clocks; months without the day are skipped. `on_conflict`: `fail` (by default) books none when
     one of the dates can't be taken, `skip` books the others.
     """
 
+    kind: Kind | None = None
+    capacity: Capacity | None = None
+    client_ids: Annotated[tuple[UUID, ...], Field(max_length=1000), AfterValidator(_distinct)] = ()
     client_id: UUID | None = None
     coach_id: UUID | None = None
     session_type_id: UUID | None = None
@@ -72,15 +86,20 @@ class NewSession(Input):
 
 async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: Once | None = None) -> Session:
     """Raises Invalid for a client, coach or type out of the actor's reach; Conflict SLOT_TAKEN, SLOT_UNAVAILABLE
-    (what is not offered to a client) and OUTSIDE_AVAILABILITY (staff may override it with a reason)."""
+    (what is not offered to a client), OUTSIDE_AVAILABILITY (staff may override it with a reason), and of a group
+    SESSION_FULL and ALREADY_BOOKED."""
     if new.on_conflict is not None:
         raise Invalid.field("on_conflict", "Goes with rrule only.")
     session_id = uuid7()
     async with outbox.transaction(once) as tx:
         terms = await terms_of(tx.connection, actor, new)
+        if terms.capacity is not None:
+            return await tx.answer(await _book_group(tx, actor, new, terms))
         buffers = await check_place(
             tx.connection, actor, terms.place, terms.session_type, override_reason=new.override_reason
         )
+        # As who joins a group does, before the times are compared: none waits for another that waits for it.
+        await tx.connection.execute(LOCK_ACCOUNT, actor.practice_id, terms.place.client_id)
         await _insert(tx.connection, actor.practice_id, session_id, terms, buffers, new.override_reason)
         await _use_credit(tx.connection, actor.practice_id, session_id, terms)
         session = await get_session(tx.connection, actor, session_id)
@@ -90,10 +109,11 @@ async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: O
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What was asked for, with what the type, the client and the practice add to it."""
+    """What was asked for, with what the type, the client and the practice add to it. A group has a `capacity`."""
 
     place: Place
     session_type: SessionType | None
+    capacity: int | None
     title: str
     timezone: str
     location: str
@@ -108,10 +128,17 @@ async def terms_of(connection: Connection, actor: Actor, new: NewSession) -> Ter
         await find_type_for(connection, actor, new.session_type_id, coach_id) if new.session_type_id else None
     )
     ends_at = _end(new, session_type)
+    capacity = _capacity(new, session_type)
+    if capacity is not None:
+        # Those who will come may live in any zone.
+        zone = (await find_availability(connection, actor.practice_id, coach_id)).timezone
+    elif client_id is None:
+        raise Invalid.field("client_id", "Say whom the session is with.")
     currency = new.currency or (session_type.currency if session_type else None)
     return Terms(
         place=Place(coach_id=coach_id, client_id=client_id, starts_at=new.starts_at, ends_at=ends_at),
         session_type=session_type,
+        capacity=capacity,
         title=_first(new.title, session_type and session_type.name, ""),
         timezone=new.timezone or zone,
         location=_first(new.location, session_type and session_type.location, ""),
@@ -125,12 +152,51 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-async def _who(connection: Connection, actor: Actor, new: NewSession) -> tuple[UUID, UUID, str]:
-    """Coach, client, and the zone in which they speak of the time."""
+def _capacity(new: NewSession, session_type: SessionType | None) -> int | None:
+    """How many can take part; None for a one-to-one. Raises Invalid."""
+    kind = _first(new.kind, session_type and session_type.kind, "one_to_one")
+    if session_type is not None and kind != session_type.kind:
+        raise Invalid.field("kind", "The session type is of another kind.")
+    capacity = new.capacity if new.capacity is not None or session_type is None else session_type.capacity
+    check_capacity(kind, capacity)
+    if new.client_ids and (kind == "one_to_one" or new.client_id is not None):
+        raise Invalid.field("client_ids", "Goes with a group, and without client_id.")
+    return capacity
+
+
+async def _book_group(tx: Transaction, actor: Actor, new: NewSession, terms: Terms) -> Session:
+    """Makes the group; with a client, who takes the first place, or one in the group that is there already."""
+    place, session_type = terms.place, terms.session_type
+    found = None
+    if place.client_id is not None and session_type is not None:
+        found = await find_group(tx.connection, actor, session_type.id, place.coach_id, place.starts_at)
+    group_id = found or await _create_group(tx, actor, new, terms)
+    if place.client_id is not None:
+        await join_group(tx, actor, await get_group(tx.connection, actor, group_id), place.client_id)
+    return await get_session(tx.connection, actor, group_id)
+
+
+async def _create_group(tx: Transaction, actor: Actor, new: NewSession, terms: Terms) -> UUID:
+    group_id = uuid7()
+    buffers = await check_place(
+        tx.connection, actor, terms.place, terms.session_type, override_reason=new.override_reason
+    )
+    await _insert(tx.connection, actor.practice_id, group_id, terms, buffers, new.override_reason)
+    # A client sees it only once they take part.
+    everybody = replace(actor, role=Role.OWNER)
+    session = await get_session(tx.connection, everybody, group_id)
+    tx.record(session_event(EventType.SESSION_BOOKED, actor, session))
+    if new.client_ids:
+        await fill_group(tx, actor, await lock_group(tx.connection, actor, group_id), new.client_ids)
+    return group_id
+
+
+async def _who(connection: Connection, actor: Actor, new: NewSession) -> tuple[UUID, UUID | None, str]:
+    """Coach, client, and the zone in which they speak of the time. Without a client staff mean a group."""
     if actor.role is not Role.CLIENT:
-        if new.client_id is None:
-            raise Invalid.field("client_id", "Say whom the session is with.")
         coach_id = await _coach_for(connection, actor, new.coach_id)
+        if new.client_id is None:
+            return coach_id, None, ""
         return coach_id, new.client_id, await _zone_of(connection, actor, new.client_id)
     if more := new.model_fields_set - BY_CLIENTS:
         raise Invalid.field(min(more), "A client can't set this: the session type does.")
@@ -154,7 +220,7 @@ async def _insert(
         session_id,
         practice_id,
         place.coach_id,
-        place.client_id,
+        place.client_id if terms.capacity is None else None,
         terms.title,
         place.starts_at,
         place.ends_at,
@@ -169,6 +235,8 @@ async def _insert(
         reason,
         reading.wall,
         reading.fold,
+        "one_to_one" if terms.capacity is None else "group",
+        terms.capacity,
     )
 
 

@@ -107,6 +107,8 @@ async def book_series(outbox: Outbox, actor: Actor, new: NewSession, *, once: On
     series_id = uuid7()
     async with outbox.transaction(once) as tx:
         terms = await terms_of(tx.connection, actor, new)
+        if terms.capacity is not None:
+            raise Invalid.field("rrule", "Groups are booked one by one; leave rrule out.")
         occurrences = first_as_asked(occurrences_of(rule, *_start(terms)), terms.place.starts_at)
         await _insert_series(tx.connection, actor.practice_id, series_id, rule, terms)
         skipped = await _book(tx, actor, series_id, terms, occurrences, new)

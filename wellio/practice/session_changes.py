@@ -17,9 +17,10 @@ from wellio.outbox import Outbox
 from wellio.practice.bookable import Buffers
 from wellio.practice.cancellations import CANCELLED, cancelled
 from wellio.practice.clients import touch_clients
+from wellio.practice.participants import check_capacity_of, follow_group
 from wellio.practice.policies import BookingPolicy, get_policy
 from wellio.practice.reschedules import check_may_move, check_new_place, keep_move
-from wellio.practice.sessions import Reason, Session, check_length, get_session, session_event
+from wellio.practice.sessions import Capacity, Reason, Session, check_length, get_session, session_event
 from wellio.practice.settlements import settle_sessions
 from wellio.practice.wall_clock import reading_of
 from wellio.values import Input, Line, Minor, Moment, Url, Zone
@@ -63,7 +64,7 @@ set title = $3, status = $4, starts_at = $5, ends_at = $6, timezone = $7, locati
     shifted = shifted and (starts_at, timezone) = ($5, $7),
     series_exception = series_exception or (series_id is not null and
         (title, starts_at, ends_at, timezone, location, meeting_url, price_minor) <> ($3, $5, $6, $7, $8, $9, $10)),
-    version = version + 1, updated_at = now()
+    capacity = $21, version = version + 1, updated_at = now()
 where practice_id = $1 and id = $2
 """
 
@@ -81,6 +82,7 @@ class SessionChanges(Input):
     location: Line | None = None
     meeting_url: Url | None = None
     price_minor: Minor | None = None
+    capacity: Capacity | None = None
     override_reason: Reason | None = None
 
 
@@ -105,6 +107,8 @@ async def change_session(
         if session.status != before.status:
             await settle_sessions(tx.connection, actor.practice_id, [session_id])
         tx.record(*_what_happened(actor, before, session))
+        if session.kind == "group":
+            await follow_group(tx, actor, before, session)
         if session.status == "completed" and session.client_id:
             await touch_clients(tx.connection, actor.practice_id, {session.client_id: session.ends_at})
         return session
@@ -135,6 +139,8 @@ def _check_clients_values(values: Mapping[str, Any], changes: SessionChanges) ->
 def _after(actor: Actor, before: Session, values: Mapping[str, Any], policy: BookingPolicy, now: datetime) -> Session:
     """The session with the changes made. Raises what its status, or the policy, does not allow."""
     plain = {name: value for name, value in values.items() if name not in TIMES and name != "status"}
+    if "capacity" in values and before.kind != "group":
+        raise Invalid.field("capacity", "Only a group has a capacity.")
     status = values.get("status", before.status)
     if status == "cancelled":
         plain |= cancelled(actor, before, policy, now)
@@ -185,6 +191,8 @@ def _what_happened(actor: Actor, before: Session, after: Session) -> Iterator[Ev
 async def _store(
     connection: Connection, actor: Actor, before: Session, after: Session, override_reason: str | None
 ) -> Session:
+    if after.capacity is not None and after.capacity != before.capacity:
+        await check_capacity_of(connection, actor, after.id, after.capacity)
     buffers = None
     if after.sequence != before.sequence:
         buffers = await check_new_place(connection, actor, after, override_reason)
@@ -225,4 +233,5 @@ async def _update(
         reason,
         reading.wall,
         reading.fold,
+        session.capacity,
     )

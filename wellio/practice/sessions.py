@@ -92,6 +92,7 @@ select id from users where practice_id = $1 and role = 'owner' and status = 'act
 
 
 Reason = Annotated[Line, Field(min_length=1)]
+Capacity = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
 class SessionQuery(PageQuery):
