@@ -114,6 +114,7 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         "one_time_tokens": 1,
         "invitations": 1,
         "job_runs": 1,
+        "reminders_sent": 0,
         "mails": 0,
         "webhook_deliveries": 0,
     }

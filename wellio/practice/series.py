@@ -6,7 +6,7 @@ What is agreed on is the wall time in a zone; each occurrence keeps its own id a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -176,7 +176,7 @@ def record_series(
 
 def first_as_asked(occurrences: list[Occurrence], starts_at: datetime) -> list[Occurrence]:
     """Where clocks show the first wall time twice that day, the caller has said which one is meant."""
-    return [replace(occurrences[0], starts_at=starts_at), *occurrences[1:]]
+    return [replace(occurrences[0], starts_at=starts_at.astimezone(UTC)), *occurrences[1:]]
 
 
 def whole_minutes(length: timedelta) -> int:
