@@ -23,6 +23,8 @@ class EventType(StrEnum):
     MEASUREMENT_RECORDED = "MeasurementRecorded"  # payload: kind, by (role); of a custom one not its name
     MEASUREMENT_DELETED = "MeasurementDeleted"
     # Payload of session events: by (role), status, coach_id, starts_at, ends_at, price_minor, version, sequence
+    SESSION_HELD = "SessionHeld"
+    SESSION_HOLD_ENDED = "SessionHoldEnded"  # it ran out (by: system), or was called off
     SESSION_BOOKED = "SessionBooked"
     SESSION_RESCHEDULED = "SessionRescheduled"  # payload adds previous_start_at, previous_ends_at
     SESSION_STARTED = "SessionStarted"

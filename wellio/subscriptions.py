@@ -69,6 +69,8 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.GOAL_CHANGED: Follows(),
     EventType.MEASUREMENT_RECORDED: Follows(learns=True),
     EventType.MEASUREMENT_DELETED: Follows(),
+    EventType.SESSION_HELD: Follows(pushes=True),
+    EventType.SESSION_HOLD_ENDED: Follows(pushes=True),
     EventType.SESSION_BOOKED: Follows(learns=True, notifies=True, mails=True, pushes=True),
     EventType.SESSION_RESCHEDULED: Follows(notifies=True, mails=True, pushes=True),
     EventType.SESSION_STARTED: Follows(pushes=True),

@@ -6,6 +6,7 @@ from wellio.practice.bookings import NewSession, book_session
 from wellio.practice.calendar_feeds import get_calendar_event
 from wellio.practice.calendars import CONTENT_TYPE as CALENDAR
 from wellio.practice.calendars import make_calendar
+from wellio.practice.holds import confirm_hold
 from wellio.practice.reschedules import SessionHistory, get_history
 from wellio.practice.series import Series, book_series
 from wellio.practice.series_changes import ScopeQuery, change_series
@@ -49,6 +50,11 @@ async def patch_session(call: Call[SessionChanges, ScopeQuery]) -> Session:
     )
 
 
+async def post_session_confirm(call: Call[NoInput, NoInput]) -> Session:
+    """Book what was held. 409 HOLD_EXPIRED when it took too long, SESSION_NOT_HELD when it was confirmed before."""
+    return await confirm_hold(call.services.outbox, call.actor, call.ids["session_id"])
+
+
 async def get_session_history(call: Call[NoInput, NoInput]) -> SessionHistory:
     """Where the session was before it was moved, and who moved it when."""
     return await get_history(call.services.db, call.actor, call.ids["session_id"])
@@ -79,6 +85,10 @@ ROUTES = (
     Route(
         method="PATCH", path=ONE, handler=patch_session, tag="sessions",
         query=ScopeQuery, body=SessionChanges, answer=Session, errors=(409, 412),
+    ),
+    Route(
+        method="POST", path=f"{ONE}/confirm", handler=post_session_confirm, tag="sessions", answer=Session,
+        errors=(409,),
     ),
     Route(
         method="GET", path=f"{ONE}/history", handler=get_session_history, tag="sessions", answer=SessionHistory,

@@ -19,6 +19,7 @@ from wellio.consumers import told
 from wellio.errors import NotFound, Unavailable
 from wellio.jobs.charge_periods import charge_periods
 from wellio.jobs.clean_up import clean_up
+from wellio.jobs.end_holds import end_holds
 from wellio.jobs.expire_credits import expire_credits
 from wellio.jobs.follow_zones import follow_zones
 from wellio.jobs.mature_labels import mature_labels
@@ -89,6 +90,7 @@ JOBS = (
         "nightly and at start: keep the wall times of sessions when a zone's rules change",
         at_start=True,
     ),
+    Job("end_holds", end_holds, CronTrigger(second=20, timezone=UTC), "each minute: end holds that nobody confirmed"),
 )
 
 

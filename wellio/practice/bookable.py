@@ -36,22 +36,24 @@ LIST_BUSY = """
 select lower(busy) as starts_at, upper(busy) as ends_at
 from sessions
 where practice_id = $1 and coach_id = $2 and status in ('held', 'scheduled', 'in_progress')
+  and (status <> 'held' or hold_expires_at > now())
   and busy && tstzrange($3, $4) and id is distinct from $5
 """
 
 LIST_ATTENDING = """
-select starts_at, ends_at
-from session_participants
-where practice_id = $1 and client_id = $2 and status = 'booked' and session_open
-  and starts_at < $4 and ends_at > $3 and session_id is distinct from $5
+select p.starts_at, p.ends_at
+from session_participants p
+join sessions s on s.practice_id = $1 and s.id = p.session_id and (s.status <> 'held' or s.hold_expires_at > now())
+where p.practice_id = $1 and p.client_id = $2 and p.status = 'booked' and p.session_open
+  and p.starts_at < $4 and p.ends_at > $3 and p.session_id is distinct from $5
 """
 
-# What counts towards a coach's limits: all but the cancelled.
+# What counts towards a coach's limits: all but the cancelled, and the holds that have run out.
 LIST_COUNTED = """
 select starts_at
 from sessions
 where practice_id = $1 and coach_id = $2
-  and status in ('held', 'scheduled', 'in_progress', 'completed', 'no_show')
+  and (status in ('scheduled', 'in_progress', 'completed', 'no_show') or (status = 'held' and hold_expires_at > now()))
   and starts_at >= $3 and starts_at < $4 and id is distinct from $5
 """
 

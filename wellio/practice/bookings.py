@@ -25,23 +25,27 @@ from wellio.practice.bookable import Buffers, Place, check_place, find_own_clien
 from wellio.practice.clients import get_client
 from wellio.practice.credits import use_credit
 from wellio.practice.groups import find_group, get_group, lock_group
+from wellio.practice.holds import take_calendars
 from wellio.practice.participants import fill_group, join_group
 from wellio.practice.payments import LOCK_ACCOUNT
+from wellio.practice.policies import get_policy
 from wellio.practice.session_types import SessionType, check_capacity
 from wellio.practice.sessions import Capacity, Kind, Reason, Session, check_length, get_session, session_event
 from wellio.practice.wall_clock import reading_of
-from wellio.values import Currency, Input, Line, Minor, Moment, Url, Zone
+from wellio.values import Currency, Flag, Input, Line, Minor, Moment, Url, Zone
 
 OnConflict = Literal["fail", "skip"]
 # What a client may say of the session they book.
-BY_CLIENTS = frozenset({"client_id", "coach_id", "session_type_id", "starts_at"})
+BY_CLIENTS = frozenset({"client_id", "coach_id", "session_type_id", "starts_at", "hold"})
 
 
 INSERT_SESSION = """
 insert into sessions (id, practice_id, coach_id, client_id, title, starts_at, ends_at, timezone, location,
                       meeting_url, price_minor, currency, session_type_id, buffer_before_minutes,
-                      buffer_after_minutes, override_reason, wall_starts_at, wall_fold, kind, capacity)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+                      buffer_after_minutes, override_reason, wall_starts_at, wall_fold, kind, capacity, status,
+                      hold_expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        case when $21::integer is null then 'scheduled' else 'held' end, now() + make_interval(mins => $21))
 """
 
 
@@ -53,7 +57,8 @@ class NewSession(Input):
     """`ends_at` or `duration_minutes`, or neither with a `session_type_id`, which gives what is not named.
 
     The coach is the actor unless an owner names another. A client names a type and a start, and nothing else but
-    themself. `override_reason`: why staff book outside of the availability.
+    themself. `override_reason`: why staff book outside of the availability. `hold`: the time is only kept, for the
+    policy's `hold_minutes`, until it is confirmed.
 
     A group (`kind`, or that of its type) takes `client_ids` in as it is made. With `client_id`, which a client always
     is, it is made by the first; who names its type and start after that joins it as it is.
@@ -82,6 +87,7 @@ class NewSession(Input):
     override_reason: Reason | None = None
     rrule: Annotated[str, Field(min_length=1, max_length=300, examples=["FREQ=WEEKLY;BYDAY=MO;COUNT=10"])] | None = None
     on_conflict: OnConflict | None = None
+    hold: Flag = False
 
 
 async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: Once | None = None) -> Session:
@@ -93,17 +99,22 @@ async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: O
     session_id = uuid7()
     async with outbox.transaction(once) as tx:
         terms = await terms_of(tx.connection, actor, new)
+        place = terms.place
+        await take_calendars(tx, actor.practice_id, place.coach_id, place.client_id)
         if terms.capacity is not None:
             return await tx.answer(await _book_group(tx, actor, new, terms))
         buffers = await check_place(
-            tx.connection, actor, terms.place, terms.session_type, override_reason=new.override_reason
+            tx.connection, actor, place, terms.session_type, override_reason=new.override_reason
         )
         # As who joins a group does, before the times are compared: none waits for another that waits for it.
-        await tx.connection.execute(LOCK_ACCOUNT, actor.practice_id, terms.place.client_id)
-        await _insert(tx.connection, actor.practice_id, session_id, terms, buffers, new.override_reason)
-        await _use_credit(tx.connection, actor.practice_id, session_id, terms)
+        await tx.connection.execute(LOCK_ACCOUNT, actor.practice_id, place.client_id)
+        policy = await get_policy(tx.connection, actor.practice_id)
+        hold_minutes = policy.hold_minutes if new.hold else None
+        await _insert(tx.connection, actor, session_id, terms, buffers, new.override_reason, hold_minutes)
+        if not new.hold:
+            await _use_credit(tx.connection, actor.practice_id, session_id, terms)
         session = await get_session(tx.connection, actor, session_id)
-        tx.record(session_event(EventType.SESSION_BOOKED, actor, session))
+        tx.record(session_event(EventType.SESSION_HELD if new.hold else EventType.SESSION_BOOKED, actor, session))
         return await tx.answer(session)
 
 
@@ -166,6 +177,8 @@ def _capacity(new: NewSession, session_type: SessionType | None) -> int | None:
 
 async def _book_group(tx: Transaction, actor: Actor, new: NewSession, terms: Terms) -> Session:
     """Makes the group; with a client, who takes the first place, or one in the group that is there already."""
+    if new.hold:
+        raise Invalid.field("hold", "A place in a group can't be held; take it.")
     place, session_type = terms.place, terms.session_type
     found = None
     if place.client_id is not None and session_type is not None:
@@ -181,7 +194,7 @@ async def _create_group(tx: Transaction, actor: Actor, new: NewSession, terms: T
     buffers = await check_place(
         tx.connection, actor, terms.place, terms.session_type, override_reason=new.override_reason
     )
-    await _insert(tx.connection, actor.practice_id, group_id, terms, buffers, new.override_reason)
+    await _insert(tx.connection, actor, group_id, terms, buffers, new.override_reason, None)
     # A client sees it only once they take part.
     everybody = replace(actor, role=Role.OWNER)
     session = await get_session(tx.connection, everybody, group_id)
@@ -211,14 +224,20 @@ async def _who(connection: Connection, actor: Actor, new: NewSession) -> tuple[U
 
 
 async def _insert(
-    connection: Connection, practice_id: UUID, session_id: UUID, terms: Terms, buffers: Buffers, reason: str | None
+    connection: Connection,
+    actor: Actor,
+    session_id: UUID,
+    terms: Terms,
+    buffers: Buffers,
+    reason: str | None,
+    hold_minutes: int | None,
 ) -> None:
     place, session_type = terms.place, terms.session_type
     reading = reading_of(ZoneInfo(terms.timezone), place.starts_at)
     await connection.execute(
         INSERT_SESSION,
         session_id,
-        practice_id,
+        actor.practice_id,
         place.coach_id,
         place.client_id if terms.capacity is None else None,
         terms.title,
@@ -237,6 +256,7 @@ async def _insert(
         reading.fold,
         "one_to_one" if terms.capacity is None else "group",
         terms.capacity,
+        hold_minutes,
     )
 
 

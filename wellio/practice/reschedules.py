@@ -68,8 +68,6 @@ def check_may_move(actor: Actor, session: Session, policy: BookingPolicy, now: d
     """Raises Conflict for a session that is over, and Forbidden: RESCHEDULE_WINDOW_CLOSED, RESCHEDULE_LIMIT_REACHED."""
     if session.status not in MOVABLE:
         raise Conflict(f"A session that is {session.status} can't be moved.", code="SESSION_CLOSED")
-    if session.hold_expires_at is not None and session.hold_expires_at <= now:
-        raise Conflict("The time was held for too long and is free again; book anew.", code="HOLD_EXPIRED")
     if actor.role is not Role.CLIENT:
         return
     if session.kind == "group":

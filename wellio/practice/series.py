@@ -22,6 +22,7 @@ from wellio.outbox import Outbox, Transaction
 from wellio.practice.bookable import Buffers
 from wellio.practice.bookings import NewSession, Terms, terms_of
 from wellio.practice.credits import use_credits
+from wellio.practice.holds import take_calendars
 from wellio.practice.recurrence import Occurrence, Rule, occurrences_of, parse_rule
 from wellio.practice.series_places import (
     Obstacle,
@@ -103,12 +104,15 @@ async def book_series(outbox: Outbox, actor: Actor, new: NewSession, *, once: On
     """Raises Invalid, also at `rrule`; Conflict SERIES_CONFLICT with the dates that can't be taken, unless they are to
     be skipped."""
     actor.must_be(STAFF)
+    if new.hold:
+        raise Invalid.field("hold", "A series can't be held.")
     rule = parse_rule(new.rrule or "")
     series_id = uuid7()
     async with outbox.transaction(once) as tx:
         terms = await terms_of(tx.connection, actor, new)
         if terms.capacity is not None:
             raise Invalid.field("rrule", "Groups are booked one by one; leave rrule out.")
+        await take_calendars(tx, actor.practice_id, terms.place.coach_id, terms.place.client_id)
         occurrences = first_as_asked(occurrences_of(rule, *_start(terms)), terms.place.starts_at)
         await _insert_series(tx.connection, actor.practice_id, series_id, rule, terms)
         skipped = await _book(tx, actor, series_id, terms, occurrences, new)

@@ -18,6 +18,7 @@ from wellio.errors import Conflict, Invalid, PreconditionFailed
 from wellio.events import EventType
 from wellio.ids import uuid7
 from wellio.outbox import Outbox, Transaction
+from wellio.practice.holds import take_calendars
 from wellio.practice.recurrence import Rule, occurrences_of, parse_rule, shift_rule
 from wellio.practice.series import INSERT_SERIES, list_occurrences, record_series, whole_minutes
 from wellio.practice.series_places import SeriesPlace, check_series, series_conflict, shorten_neighbours
@@ -146,6 +147,7 @@ async def change_series(
             raise Invalid.field("query.scope", "This session is not of a series; leave scope out.")
         if if_version is not None and if_version != anchor.version:
             raise PreconditionFailed("The session was changed since you read it; read it again.")
+        await take_calendars(tx, actor.practice_id, anchor.coach_id, anchor.client_id)
         part = await _part(tx.connection, actor, anchor, scope, cancels="status" in values)
         if "status" in values:
             await _cancel(tx, actor, part, values.get("cancel_reason"))

@@ -17,6 +17,7 @@ from wellio.outbox import Outbox
 from wellio.practice.bookable import Buffers
 from wellio.practice.cancellations import CANCELLED, cancelled
 from wellio.practice.clients import touch_clients
+from wellio.practice.holds import take_calendars
 from wellio.practice.participants import check_capacity_of, follow_group
 from wellio.practice.policies import BookingPolicy, get_policy
 from wellio.practice.reschedules import check_may_move, check_new_place, keep_move
@@ -93,6 +94,9 @@ async def change_session(
     actor.must_be(EVERYONE)
     values = _changed_values(actor, changes)
     async with outbox.transaction() as tx:
+        if TIMES & set(values):
+            place = await get_session(tx.connection, actor, session_id)
+            await take_calendars(tx, actor.practice_id, place.coach_id, place.client_id)
         await tx.connection.execute(LOCK_SESSION, actor.practice_id, session_id)
         before = await get_session(tx.connection, actor, session_id)
         if before.status in CANCELLED and values.get("status") == "cancelled":
@@ -178,7 +182,9 @@ def _next_status(before: Session, status: str, now: datetime) -> str:
 def _what_happened(actor: Actor, before: Session, after: Session) -> Iterator[Event]:
     if (before.status, after.status) == ("no_show", "completed"):
         yield session_event(EventType.SESSION_NO_SHOW_UNDONE, actor, after)
-    if after.status in CANCELLED:
+    if before.status == "held" and after.status in CANCELLED:
+        yield session_event(EventType.SESSION_HOLD_ENDED, actor, after)
+    elif after.status in CANCELLED:
         yield session_event(EventType.SESSION_CANCELLED, actor, after)
     elif after.status != before.status:
         yield session_event(TRANSITIONS[after.status].event, actor, after)

@@ -194,6 +194,17 @@ def session_event(kind: EventType, actor: Actor, session: Session, *, before: Se
     )
 
 
+def system_event(kind: EventType, row: Row) -> Event:
+    """Of what Wellio itself did. `row`: the session's id, practice_id, client_id and TOLD."""
+    return Event(
+        type=kind,
+        practice_id=row["practice_id"],
+        client_id=row["client_id"],
+        subject_id=row["id"],
+        payload={"by": "system", **{name: row[name] for name in TOLD}},
+    )
+
+
 def session_of(row: Row) -> Session:
     return Session(
         id=row["id"],
