@@ -35,6 +35,7 @@ from wellio.live import Live
 from wellio.metrics import Metrics, probe_loop
 from wellio.outbox import Outbox
 from wellio.outreach.mailbox import Mailbox
+from wellio.practice.crowds import Bookings
 from wellio.realtime.server import Realtime
 from wellio.sealing import Sealer
 from wellio.services import SERVICES, Services
@@ -74,6 +75,7 @@ async def open_services(config: Config, http: HttpLimits | None = None) -> Async
             passwords=Passwords(),
             tokens=Tokens(config.jwt_secret, config.jwt_secret_previous),
             messages=messages,
+            bookings=Bookings(outbox),
             metrics=metrics,
             sealer=Sealer(config.encryption_keys),
             limits=limits,

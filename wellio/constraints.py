@@ -13,6 +13,18 @@ def _field(path: str, message: str) -> Callable[[], WellioError]:
     return lambda: Invalid(fields=[FieldError(path, message)])
 
 
+# Whose time is taken: a client is told apart from the coach, who is taken for everybody.
+COACH_TAKEN, CLIENT_TAKEN = {"whose": "coach"}, {"whose": "client"}
+
+
+def coach_taken(more: str = "") -> Conflict:
+    return Conflict(f"The coach is taken at that time.{more}", code="SLOT_TAKEN", details=COACH_TAKEN)
+
+
+def client_taken() -> Conflict:
+    return Conflict("The client has another session at that time.", code="SLOT_TAKEN", details=CLIENT_TAKEN)
+
+
 _MEANINGS: dict[str, Callable[[], WellioError]] = {
     "users_email_key": _conflict("EMAIL_TAKEN", "An account with this e-mail address exists already."),
     "clients_coach_fkey": _field("coach_id", "No such coach in this practice."),
@@ -20,8 +32,8 @@ _MEANINGS: dict[str, Callable[[], WellioError]] = {
     "clients_external_ref_key": _conflict("CLIENT_EXISTS", "A client with this reference exists already."),
     "client_fields_key": _conflict("FIELD_EXISTS", "The practice has a field with this key already."),
     "invitations_client_fkey": _field("client_id", "No such client in this practice."),
-    "sessions_coach_overlap": _conflict("SLOT_TAKEN", "The coach has another session at that time."),
-    "sessions_client_overlap": _conflict("SLOT_TAKEN", "The client has another session at that time."),
+    "sessions_coach_overlap": coach_taken,
+    "sessions_client_overlap": client_taken,
     "sessions_coach_fkey": _field("coach_id", "No such coach in this practice."),
     "sessions_client_fkey": _field("client_id", "No such client in this practice."),
     "waitlist_entries_once": _conflict("ALREADY_WAITING", "The client waits for this session already."),

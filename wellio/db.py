@@ -1,5 +1,6 @@
 """The connection pool: where connections come from, how long anyone waits, and what a failure is called."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,7 +12,8 @@ from wellio.constraints import error_for_constraint
 from wellio.encoding import to_json
 from wellio.errors import Unavailable
 
-ACQUIRE_TIMEOUT_S = 2.0
+# Nobody waits longer while no connection comes back; in a crowd that moves, they wait for their turn.
+ACQUIRE_TIMEOUT_S, CROWD_TIMEOUT_S = 2.0, 10.0
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 10.0
 POOL_MIN, POOL_MAX = 2, 10
@@ -59,6 +61,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
+        self._given_back = 0
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -68,12 +71,19 @@ class Database:
                 yield connection
             finally:
                 await self.pool.release(connection)
+                self._given_back += 1
 
     async def _acquire(self) -> "asyncpg.pool.PoolConnectionProxy[Row]":
-        try:
-            return await self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
-        except asyncpg.PostgresError as error:  # whatever refuses a connection: wrong password, shutting down…
-            raise Unavailable(AWAY_MESSAGE) from error
+        until = time.monotonic() + CROWD_TIMEOUT_S
+        while True:
+            before = self._given_back
+            try:
+                return await self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            except TimeoutError:
+                if self._given_back == before or time.monotonic() > until:
+                    raise
+            except asyncpg.PostgresError as error:  # whatever refuses a connection: wrong password, shutting down…
+                raise Unavailable(AWAY_MESSAGE) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -17,6 +17,7 @@ from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 from wellio.outreach.mailbox import Mailbox
+from wellio.practice.crowds import Bookings
 from wellio.sealing import Sealer
 
 
@@ -32,6 +33,7 @@ class Services:
     passwords: Passwords
     tokens: Tokens
     messages: MessageWriter
+    bookings: Bookings
     metrics: Metrics
     sealer: Sealer
     limits: Limits

@@ -2,10 +2,10 @@
 
 from wellio.handlers.routes import Call, File, NoInput, Route
 from wellio.pages import Page
-from wellio.practice.bookings import NewSession, book_session
 from wellio.practice.calendar_feeds import get_calendar_event
 from wellio.practice.calendars import CONTENT_TYPE as CALENDAR
 from wellio.practice.calendars import make_calendar
+from wellio.practice.bookings import NewSession
 from wellio.practice.holds import confirm_hold
 from wellio.practice.reschedules import SessionHistory, get_history
 from wellio.practice.series import Series, book_series
@@ -26,7 +26,7 @@ async def post_session(call: Call[NewSession, NoInput]) -> Session | Series:
     """
     if call.body.rrule is not None:
         return await book_series(call.services.outbox, call.actor, call.body, once=call.once)
-    return await book_session(call.services.outbox, call.actor, call.body, once=call.once)
+    return await call.services.bookings.book(call.actor, call.body, once=call.once)
 
 
 async def get_session_by_id(call: Call[NoInput, NoInput]) -> Session:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from wellio.accounts.actors import Actor, Role
 from wellio.accounts.users import is_coach
+from wellio.constraints import client_taken, coach_taken
 from wellio.db import Connection, Database, Row
 from wellio.errors import Conflict, Invalid, NotFound
 from wellio.practice.availability import LOCK_AVAILABILITY, Availability, find_availability, opening_of
@@ -243,8 +244,11 @@ def _check(
     if fits(opening, wanted, taken, now=now, start=start):
         return
     if fits(opening, wanted, Taken(counted=taken.counted), now=now, start=start):
+        without_clients = Taken(busy=taken.busy, counted=taken.counted)
+        if fits(opening, wanted, without_clients, now=now, start=start):
+            raise client_taken()
         more = "" if actor.role is Role.CLIENT else " If by another calendar of the coach, an override_reason books it."
-        raise Conflict(f"That time is taken.{more}", code="SLOT_TAKEN")
+        raise coach_taken(more)
     if actor.role is Role.CLIENT:
         raise Conflict("That time is not offered; choose one of GET /availability/slots.", code="SLOT_UNAVAILABLE")
     raise Conflict(
