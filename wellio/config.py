@@ -49,6 +49,9 @@ class Config:
     mail_from: str = "Wellio <no-reply@localhost>"
     trusted_proxies: tuple[Network, ...] = ()
     rate_limit_scale: float = 1.0
+    jitsi_url: str = "https://meet.jit.si"
+    jitsi_app_id: str = ""
+    jitsi_app_secret: str = ""
     outgoing_loopback: bool = False
 
     @property
@@ -91,6 +94,9 @@ def read_config(environ: Mapping[str, str]) -> Config:
         mail_from=reader.sender("MAIL_FROM", "Wellio <no-reply@localhost>"),
         trusted_proxies=reader.networks("TRUSTED_PROXIES"),
         rate_limit_scale=reader.positive("RATE_LIMIT_SCALE", 1.0),
+        jitsi_url=reader.public_url("JITSI_URL") or "https://meet.jit.si",
+        jitsi_app_id=reader.text("JITSI_APP_ID", ""),
+        jitsi_app_secret=reader.text("JITSI_APP_SECRET", ""),
         outgoing_loopback=reader.flag("OUTGOING_LOOPBACK", default=False),
     )
     if config.production:
@@ -98,6 +104,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
     for name, secret in (("JWT_SECRET", config.jwt_secret), ("JWT_SECRET_PREVIOUS", config.jwt_secret_previous)):
         if secret:
             problems += _secret_problems(name, secret)
+    if bool(config.jitsi_app_id) != bool(config.jitsi_app_secret):
+        problems.append("JITSI_APP_ID and JITSI_APP_SECRET go together: set both, or neither.")
     if problems:
         raise StartupError("\n".join(problems))
     return config

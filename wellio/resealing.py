@@ -40,6 +40,7 @@ SEALED = (
     SealedColumn("webhooks", "secret"),
     SealedColumn("webhooks", "former_secret"),
     SealedColumn("client_notes", "body"),
+    SealedColumn("sessions", "notes"),
 )
 
 COUNT_SEALED = "select key_id, how_many from count_sealed($1, $2)"

@@ -1,16 +1,20 @@
 """/api/v1/sessions"""
 
+from wellio.accounts.actors import STAFF
 from wellio.handlers.routes import Call, File, NoInput, Route
 from wellio.pages import Page
+from wellio.practice.attendance import Meeting, join_session
+from wellio.practice.bookings import NewSession
 from wellio.practice.calendar_feeds import get_calendar_event
 from wellio.practice.calendars import CONTENT_TYPE as CALENDAR
 from wellio.practice.calendars import make_calendar
-from wellio.practice.bookings import NewSession
 from wellio.practice.holds import confirm_hold
+from wellio.practice.meetings import rooms_of
 from wellio.practice.reschedules import SessionHistory, get_history
 from wellio.practice.series import Series, book_series
 from wellio.practice.series_changes import ScopeQuery, change_series
 from wellio.practice.session_changes import SessionChanges, change_session
+from wellio.practice.session_notes import NewNotes, SessionNotes, get_notes, set_notes
 from wellio.practice.sessions import Session, SessionQuery, get_session, list_sessions
 
 
@@ -46,8 +50,28 @@ async def patch_session(call: Call[SessionChanges, ScopeQuery]) -> Session:
             scope=call.query.scope, if_version=call.if_version,
         )  # fmt: skip
     return await change_session(
-        call.services.outbox, call.actor, call.ids["session_id"], call.body, if_version=call.if_version
-    )
+        call.services.outbox, call.actor, call.ids["session_id"], call.body,
+        sealer=call.services.sealer, if_version=call.if_version,
+    )  # fmt: skip
+
+
+async def post_session_join(call: Call[NoInput, NoInput]) -> Meeting:
+    """Check in and get the address of the meeting, from 15 minutes before the start until the end."""
+    rooms = rooms_of(call.services.config)
+    return await join_session(call.services.outbox, rooms, call.actor, call.ids["session_id"])
+
+
+async def get_session_notes(call: Call[NoInput, NoInput]) -> SessionNotes:
+    """What its coach wrote down about it; staff only."""
+    return await get_notes(call.services.db, call.services.sealer, call.actor, call.ids["session_id"])
+
+
+async def put_session_notes(call: Call[NewNotes, NoInput]) -> SessionNotes:
+    """Write it down anew; an empty text deletes it."""
+    return await set_notes(
+        call.services.outbox, call.services.sealer, call.actor, call.ids["session_id"], call.body,
+        if_version=call.if_version,
+    )  # fmt: skip
 
 
 async def post_session_confirm(call: Call[NoInput, NoInput]) -> Session:
@@ -89,6 +113,17 @@ ROUTES = (
     Route(
         method="POST", path=f"{ONE}/confirm", handler=post_session_confirm, tag="sessions", answer=Session,
         errors=(409,),
+    ),
+    Route(
+        method="POST", path=f"{ONE}/join", handler=post_session_join, tag="sessions", answer=Meeting, errors=(409,),
+    ),
+    Route(
+        method="GET", path=f"{ONE}/notes", handler=get_session_notes, tag="sessions", roles=STAFF,
+        answer=SessionNotes, reads=True,
+    ),
+    Route(
+        method="PUT", path=f"{ONE}/notes", handler=put_session_notes, tag="sessions", roles=STAFF,
+        body=NewNotes, answer=SessionNotes, errors=(412,),
     ),
     Route(
         method="GET", path=f"{ONE}/history", handler=get_session_history, tag="sessions", answer=SessionHistory,

@@ -22,6 +22,7 @@ from wellio.jobs.clean_up import clean_up
 from wellio.jobs.end_holds import end_holds
 from wellio.jobs.expire_credits import expire_credits
 from wellio.jobs.follow_zones import follow_zones
+from wellio.jobs.mark_no_shows import mark_no_shows
 from wellio.jobs.mature_labels import mature_labels
 from wellio.jobs.move_waitlists import move_waitlists
 from wellio.jobs.rotate_keys import rotate_keys
@@ -89,6 +90,12 @@ JOBS = (
         CronTrigger(hour=2, minute=41, timezone=UTC),
         "nightly and at start: keep the wall times of sessions when a zone's rules change",
         at_start=True,
+    ),
+    Job(
+        "mark_no_shows",
+        mark_no_shows,
+        CronTrigger(minute="*/5", second=40, timezone=UTC),
+        "every five minutes: sessions that nobody joined were missed, where the policy says so",
     ),
     Job("end_holds", end_holds, CronTrigger(second=20, timezone=UTC), "each minute: end holds that nobody confirmed"),
 )

@@ -36,12 +36,15 @@ on conflict on constraint webhook_deliveries_event_key do nothing
 
 
 class WebhookType(StrEnum):
+    SESSION_HELD = "session.held"
+    SESSION_HOLD_ENDED = "session.hold_ended"
     SESSION_BOOKED = "session.booked"
     SESSION_RESCHEDULED = "session.rescheduled"
     SESSION_UPDATED = "session.updated"
     SESSION_STARTED = "session.started"
     SESSION_COMPLETED = "session.completed"
     SESSION_MISSED = "session.missed"
+    SESSION_NO_SHOW_UNDONE = "session.no_show_undone"
     SESSION_CANCELLED = "session.cancelled"
     CLIENT_CREATED = "client.created"
     CLIENT_UPDATED = "client.updated"
@@ -63,19 +66,22 @@ class Telling:
     names: tuple[str, ...]
 
 
-_SESSION = ("status", "coach_id", "starts_at", "ends_at", "by", "version", "series_id")
+_SESSION = ("status", "coach_id", "starts_at", "ends_at", "by", "version", "sequence", "series_id")
 _PAYMENT = ("amount_minor", "currency")
 _SUBSCRIPTION = ("plan_id", "status", "price_minor", "currency")
 
 TELLINGS: Mapping[EventType, Telling] = {
+    EventType.SESSION_HELD: Telling(WebhookType.SESSION_HELD, "session_id", _SESSION),
+    EventType.SESSION_HOLD_ENDED: Telling(WebhookType.SESSION_HOLD_ENDED, "session_id", _SESSION),
     EventType.SESSION_BOOKED: Telling(WebhookType.SESSION_BOOKED, "session_id", _SESSION),
     EventType.SESSION_RESCHEDULED: Telling(
-        WebhookType.SESSION_RESCHEDULED, "session_id", (*_SESSION, "previous_start_at")
+        WebhookType.SESSION_RESCHEDULED, "session_id", (*_SESSION, "previous_start_at", "previous_ends_at")
     ),
     EventType.SESSION_UPDATED: Telling(WebhookType.SESSION_UPDATED, "session_id", _SESSION),
     EventType.SESSION_STARTED: Telling(WebhookType.SESSION_STARTED, "session_id", _SESSION),
     EventType.SESSION_COMPLETED: Telling(WebhookType.SESSION_COMPLETED, "session_id", _SESSION),
     EventType.SESSION_MISSED: Telling(WebhookType.SESSION_MISSED, "session_id", _SESSION),
+    EventType.SESSION_NO_SHOW_UNDONE: Telling(WebhookType.SESSION_NO_SHOW_UNDONE, "session_id", _SESSION),
     EventType.SESSION_CANCELLED: Telling(WebhookType.SESSION_CANCELLED, "session_id", _SESSION),
     EventType.CLIENT_CREATED: Telling(WebhookType.CLIENT_CREATED, "client_id", ()),
     EventType.CLIENT_UPDATED: Telling(WebhookType.CLIENT_UPDATED, "client_id", ("changed", "status")),

@@ -21,9 +21,11 @@ from wellio.practice.holds import take_calendars
 from wellio.practice.participants import check_capacity_of, follow_group
 from wellio.practice.policies import BookingPolicy, get_policy
 from wellio.practice.reschedules import check_may_move, check_new_place, keep_move
+from wellio.practice.session_notes import Notes, keep_notes
 from wellio.practice.sessions import Capacity, Reason, Session, check_length, get_session, session_event
 from wellio.practice.settlements import settle_sessions
 from wellio.practice.wall_clock import reading_of
+from wellio.sealing import Sealer
 from wellio.values import Input, Line, Minor, Moment, Url, Zone
 
 NextStatus = Literal["scheduled", "in_progress", "completed", "cancelled", "no_show"]
@@ -71,7 +73,10 @@ where practice_id = $1 and id = $2
 
 
 class SessionChanges(Input):
-    """Only the named fields change. A new `starts_at` alone keeps the length. `scheduled` takes back a no-show."""
+    """Only the named fields change. A new `starts_at` alone keeps the length. `scheduled` takes back a no-show.
+
+    `notes`, for staff alone, go with `completed`.
+    """
 
     starts_at: Moment | None = None
     ends_at: Moment | None = None
@@ -85,12 +90,21 @@ class SessionChanges(Input):
     price_minor: Minor | None = None
     capacity: Capacity | None = None
     override_reason: Reason | None = None
+    notes: Notes | None = None
 
 
 async def change_session(
-    outbox: Outbox, actor: Actor, session_id: UUID, changes: SessionChanges, *, if_version: int | None = None
+    outbox: Outbox,
+    actor: Actor,
+    session_id: UUID,
+    changes: SessionChanges,
+    *,
+    sealer: Sealer | None = None,
+    if_version: int | None = None,
 ) -> Session:
-    """Raises NotFound, Conflict, Invalid, PreconditionFailed; Forbidden for what the policy keeps a client from."""
+    """Raises NotFound, Conflict, Invalid, PreconditionFailed; Forbidden for what the policy keeps a client from.
+
+    `sealer`: for the notes, where some come along."""
     actor.must_be(EVERYONE)
     values = _changed_values(actor, changes)
     async with outbox.transaction() as tx:
@@ -105,9 +119,11 @@ async def change_session(
             raise PreconditionFailed("The session was changed since you read it; read it again.")
         policy = await get_policy(tx.connection, actor.practice_id)
         after = _after(actor, before, values, policy, datetime.now(UTC))
-        if after == before:
+        if after == before and not changes.notes:
             return before
         session = await _store(tx.connection, actor, before, after, changes.override_reason)
+        if changes.notes and sealer:
+            await keep_notes(tx.connection, sealer, actor, session_id, changes.notes)
         if session.status != before.status:
             await settle_sessions(tx.connection, actor.practice_id, [session_id])
         tx.record(*_what_happened(actor, before, session))
@@ -123,6 +139,8 @@ def _changed_values(actor: Actor, changes: SessionChanges) -> dict[str, Any]:
     for name, value in values.items():
         if value is None:
             raise Invalid.field(name, "Must not be null.")
+    if values.pop("notes", None) is not None and values.get("status") != "completed":
+        raise Invalid.field("notes", "Go with status completed only; see PUT /sessions/{session_id}/notes.")
     if values.pop("override_reason", None) is not None and not TIMES & set(values):
         raise Invalid.field("override_reason", "Goes with a new time only.")
     if actor.role is Role.CLIENT:
