@@ -122,14 +122,19 @@ begin
                 open, new.created_at);
 
     elsif tg_op = 'UPDATE' then
-        update session_participants
-        set starts_at = new.starts_at, ends_at = new.ends_at, session_open = open,
-            status = case
-                when new.status = old.status then status
-                when new.kind = 'one_to_one' or status = participant_status(old.status)
-                    then participant_status(new.status)
-                else status end
-        where practice_id = new.practice_id and session_id = new.id;
+        update session_participants p
+        set starts_at = new.starts_at, ends_at = new.ends_at, session_open = open, status = n.status,
+            cancelled_at = case when n.status in ('cancelled', 'late_cancelled') then coalesce(p.cancelled_at, now()) end
+        from (
+            select client_id,
+                   case when new.status = old.status then status
+                        when new.kind = 'one_to_one' or status = participant_status(old.status)
+                            then participant_status(new.status)
+                        else status end as status
+            from session_participants
+            where practice_id = new.practice_id and session_id = new.id
+        ) n
+        where p.practice_id = new.practice_id and p.session_id = new.id and p.client_id = n.client_id;
 
     end if;
 

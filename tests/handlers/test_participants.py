@@ -181,6 +181,15 @@ async def test_client_is_in_one_place_at_a_time(api: Api, house: House) -> None:
     assert (await api.get(group, house.coach)).data["booked"] == 0
 
 
+async def test_hold_that_has_run_out_keeps_nobody_from_a_group(api: Api, house: House) -> None:
+    alone = {"client_id": str(house.client_id), "coach_id": str(house.other_coach.user_id), "hold": True}
+    held = await api.post(SESSIONS, house.owner, alone | {"starts_at": START.isoformat(), "duration_minutes": 60})
+    group = await make_group(api, house)
+    assert (await join(api, house.client, group)).code == "SLOT_TAKEN"
+    await api.db.execute("update sessions set hold_expires_at = now() where id = $1::text::uuid", held.data["id"])
+    assert (await join(api, house.client, group)).status == 201
+
+
 async def test_one_client_is_booked_once_however_many_ways_at_once(api: Api, house: House) -> None:
     """Into groups of two coaches and alone with a third, at one time: none waits for another that waits for it."""
     await api.db.execute("update clients set coach_id = $1", house.coach.user_id)
@@ -386,6 +395,8 @@ async def test_cancelled_group_is_cancelled_for_everybody(api: Api, house: House
     assert await events(api, first_id) == ["ParticipantJoined", "ParticipantLeft"]
     assert await events(api, second_id) == ["WaitlistJoined", "WaitlistLeft"]
     assert (await api.get(f"{group}/waitlist", house.coach)).data == []
+    (place,) = (await api.get(f"{group}/participants", house.coach)).data
+    assert (place["status"], place["cancelled_at"] is not None) == ("cancelled", True)
     # The time is theirs again.
     assert (await join(api, first, await make_group(api, house))).status == 201
 

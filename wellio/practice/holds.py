@@ -53,9 +53,9 @@ returning id
 HAS_RUN_OUT = "select hold_expires_at <= clock_timestamp() from sessions where practice_id = $1 and id = $2"
 
 
-async def take_calendars(tx: Transaction, practice_id: UUID, coach_id: UUID, client_id: UUID | None) -> None:
-    """Before a session is put into the calendars of these two: from here to the commit nobody else books either of
-    them, and no hold that has run out is left there. Before any row of sessions is locked."""
+async def take_calendars(tx: Transaction, practice_id: UUID, coach_id: UUID | None, client_id: UUID | None) -> None:
+    """Before a session is put into the calendars of these two, or of one: from here to the commit nobody else books
+    either of them, and no hold that has run out is left there. Before any row of sessions is locked."""
     await tx.connection.execute(LOCK_CALENDARS, [coach_id, client_id])
     rows = await tx.connection.fetch(END_EXPIRED_HOLDS_OF, practice_id, coach_id, client_id, EXPIRED_REASON)
     tx.record(*[system_event(EventType.SESSION_HOLD_ENDED, row) for row in rows])

@@ -31,6 +31,7 @@ from wellio.practice.groups import (
     take_place,
     whose_place,
 )
+from wellio.practice.holds import take_calendars
 from wellio.practice.policies import get_policy
 from wellio.practice.sessions import ParticipantStatus, Session
 from wellio.practice.settlements import settle_sessions
@@ -93,6 +94,7 @@ async def add_participant(
     async with outbox.transaction(once) as tx:
         group = await get_group(tx.connection, actor, group_id)
         client_id = await whose_place(tx.connection, actor, new.client_id)
+        await take_calendars(tx, actor.practice_id, None, client_id)
         await join_group(tx, actor, group, client_id)
         return await tx.answer(await get_participant(tx.connection, group, client_id))
 

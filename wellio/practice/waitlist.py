@@ -32,6 +32,7 @@ from wellio.practice.groups import (
     take_place,
     whose_place,
 )
+from wellio.practice.holds import take_calendars
 from wellio.practice.policies import BookingPolicy, get_policy
 from wellio.values import Input
 
@@ -177,8 +178,10 @@ async def accept_offer(
     """Books the place that was offered. Raises NotFound, Invalid, Conflict: NO_OFFER (none, or it has passed),
     SESSION_CLOSED, SLOT_TAKEN."""
     async with outbox.transaction(once) as tx:
-        group = await lock_group(tx.connection, actor, group_id)
+        await get_group(tx.connection, actor, group_id)
         client_id = await whose_place(tx.connection, actor, new.client_id)
+        await take_calendars(tx, actor.practice_id, None, client_id)
+        group = await lock_group(tx.connection, actor, group_id)
         if not group.takes_clients:
             raise Conflict("The session has begun, ended or was cancelled.", code="SESSION_CLOSED")
         if not await has_offer(tx.connection, group, client_id):
