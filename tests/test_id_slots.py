@@ -6,7 +6,7 @@ tells nothing of it. The rest of a request is right: of the caller's own world, 
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, get_args, get_origin
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from tests.api import Answer, Api
 from tests.factories import House, make_client, make_house, make_user
 from tests.handlers.test_api_keys import make_key
-from tests.test_authorization import CANARY, PROTECTED, Scene, make_scene, rows_of
+from tests.test_authorization import CANARY, PROTECTED, Scene, each_tag, make_scene, rows_of
 from wellio.accounts.actors import Actor, Role
 from wellio.db import Database
 from wellio.handlers.routes import Route
@@ -189,10 +189,16 @@ def _put(body: Any, path: tuple[str | int, ...], value: str) -> None:
         body[last] = value
 
 
-@pytest.mark.parametrize("route", WITH_SLOTS, ids=lambda r: r.name)
-async def test_id_of_another_is_as_good_as_none(api: Api, worlds: Worlds, route: Route) -> None:
+@each_tag(WITH_SLOTS)
+async def test_id_of_another_is_as_good_as_none(api: Api, worlds: Worlds, routes: Sequence[Route]) -> None:
     house = worlds.house.house
     before = await rows_of(api.db, house.practice.id)
+    for route in routes:
+        await check_slots(api, worlds, route)
+        assert await rows_of(api.db, house.practice.id) == before, route.name
+
+
+async def check_slots(api: Api, worlds: Worlds, route: Route) -> None:
     for slot in slots_of(route):
         if slot.name in OWN_NAMES:
             continue
@@ -201,11 +207,10 @@ async def test_id_of_another_is_as_good_as_none(api: Api, worlds: Worlds, route:
                 continue
             foreign = await call(api, route, actor, world, slot, worlds.victim(slot))
             missing = await call(api, route, actor, world, slot, uuid4())
-            where = f"{name}, {slot}"
+            where = f"{route.name}, {name}, {slot}"
             assert foreign.status >= 400 or slot.part == "query", f"{where}: {foreign.raw!r}"
             assert (foreign.status, foreign.raw) == (missing.status, missing.raw), where
             assert CANARY.encode() not in foreign.raw, where
-    assert await rows_of(api.db, house.practice.id) == before
 
 
 @pytest.mark.parametrize("kind", ["anonymous", "suspended", "ended", "deleted", "expired"])

@@ -1,17 +1,16 @@
 """Addresses that are not ours, other spellings of ours, other origins, and what stands on every answer."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
-
-import pytest
 
 from tests.api import Answer, Api
 from tests.factories import House
 from tests.handlers.conftest import Starter
 from tests.handlers.test_errors import assert_form
 from tests.handlers.wire import send
-from tests.test_authorization import Scene, scene
+from tests.test_authorization import Scene, each_tag, scene
 from wellio.handlers.routes import Route
 from wellio.handlers.table import ROUTES
 from wellio.http_limits import HttpLimits
@@ -80,11 +79,18 @@ def path_of(route: Route, scene: Scene) -> str:
     return route.path.format(**{name: scene.ids.get(name, scene.house.client_id) for name in route.id_names})
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-async def test_addresses_have_one_spelling(api: Api, scene: Scene, route: Route) -> None:
-    path = path_of(route, scene)
+@each_tag(ROUTES)
+async def test_addresses_have_one_spelling(api: Api, scene: Scene, routes: Sequence[Route]) -> None:
+    token = api.token(scene.house.owner)
+    for route in routes:
+        for other in other_spellings(path_of(route, scene)):
+            reply = (await send(api, wire(route.method, other, token)))[0]
+            assert reply.status in (400, 404, 405), (route.name, other)
+
+
+def other_spellings(path: str) -> list[str]:
     last = path.rsplit("/", 1)[1]
-    others = [
+    return [
         f"{path}/",
         f"{path}//",
         f"/{path}",
@@ -101,9 +107,6 @@ async def test_addresses_have_one_spelling(api: Api, scene: Scene, route: Route)
         path.replace("/v1/", "/v1;x/"),
         path.replace("/v1/", "/v2/"),
     ]
-    for other in others:
-        reply = (await send(api, wire(route.method, other, api.token(scene.house.owner))))[0]
-        assert reply.status in (400, 404, 405), other
 
 
 def wire(method: str, path: str, token: str) -> bytes:
@@ -122,12 +125,12 @@ async def test_method_is_the_one_of_the_request_line(api: Api, house: House) -> 
     assert answer.status == 422
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-async def test_other_origins_get_no_leave(api: Api, scene: Scene, route: Route) -> None:
-    for origin in EVIL_ORIGINS:
+@each_tag(ROUTES)
+async def test_other_origins_get_no_leave(api: Api, scene: Scene, routes: Sequence[Route]) -> None:
+    for route, origin in product(routes, EVIL_ORIGINS):
         preflight = {"Origin": origin, "Access-Control-Request-Method": route.method}
         answer = await api.call("OPTIONS", path_of(route, scene), headers=preflight)
-        assert not [name for name in answer.headers if name.startswith("Access-Control-")], origin
+        assert not [name for name in answer.headers if name.startswith("Access-Control-")], (route.name, origin)
 
 
 async def test_other_sites_can_not_send_what_counts(api: Api, house: House) -> None:
