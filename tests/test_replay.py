@@ -167,7 +167,12 @@ async def test_same_file_gives_the_same_figures_anywhere(database_url: str, db: 
     path = write(tmp_path / "past.csv", lines(300))
     first = await replay(database_url, path)
     state = await db.fetchval("select state from learner_snapshots order by id desc limit 1")
-    await as_owner(db, "truncate practices, learner_snapshots, prediction_outcomes, consumers, events cascade")
+    # Ledgers refuse to be emptied: their triggers are set aside.
+    await as_owner(
+        db,
+        "set local session_replication_role = replica; truncate practices, learner_snapshots,"
+        " prediction_outcomes, consumers, events cascade",
+    )
     second = await replay(database_url, path, "--batch", "7")
     assert zlib.decompress(state) == zlib.decompress(
         await db.fetchval("select state from learner_snapshots order by id desc limit 1")
