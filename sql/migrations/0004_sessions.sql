@@ -147,7 +147,8 @@ begin
     elsif tg_op = 'UPDATE' then
         update session_participants p
         set starts_at = new.starts_at, ends_at = new.ends_at, session_open = open, status = n.status,
-            cancelled_at = case when n.status in ('cancelled', 'late_cancelled') then coalesce(p.cancelled_at, now()) end
+            cancelled_at = case when n.status in ('cancelled', 'late_cancelled')
+                then coalesce(p.cancelled_at, new.cancelled_at, now()) end
         from (
             select client_id,
                    case when new.status = old.status then status

@@ -16,6 +16,7 @@ from tests.handlers.test_availability import book as book_slot
 from tests.handlers.test_availability import monday, offer, open_hours
 from tests.learning_store.histories import read_log
 from tests.outreach.post_office import PostOffice
+from tests.practice.group_scenes import join, leave, make_group, make_people
 from tests.waiting import eventually
 from wellio.accounts.actors import Actor
 from wellio.db import Database
@@ -201,6 +202,20 @@ async def test_client_without_an_account_is_written_to_at_their_address(
     assert message["To"] == "nora@example.org"
     assert "Hello Nora New" in body.get_content()
     assert "(Asia/Kathmandu)" in body.get_content()
+
+
+async def test_cancelled_group_is_told_to_who_was_still_in_it(api: Api, house: House, office: PostOffice) -> None:
+    (left, left_id), (stayed, _) = await make_people(api, house, 2)
+    group = await make_group(api, house)
+    for person in (left, stayed):
+        assert (await join(api, person, group)).status == 201
+    assert (await leave(api, left, group, left_id)).status == 200
+    await sent(api, office)
+    await change(api, house.coach, group, {"status": "cancelled"})
+    (message,) = await sent(api, office)
+    assert message["To"] == await api.db.fetchval("select email from users where id = $1", stayed.user_id)
+    method, (event,) = calendar_of(message)
+    assert (method, event["status"]) == ("CANCEL", "CANCELLED")
 
 
 async def test_what_is_recorded_afterwards_or_of_who_has_no_address_is_not_mailed(

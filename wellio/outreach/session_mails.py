@@ -37,7 +37,7 @@ WORDS: Mapping[MailKind, tuple[str, str]] = {
 }
 METHODS: Mapping[MailKind, Method] = {MailKind.SESSION_CANCELLED: "CANCEL"}
 
-# Of a cancelled group those who were still in it: who had left has a time of their own.
+# Of a cancelled group those who were still in it, whose places ended with it: who had left has a time of their own.
 LIST_CORRESPONDENTS = """
 select s.id as session_id, s.coach_id as user_id, null::uuid as client_id, u.email, s.status, s.starts_at
 from unnest($1::uuid[], $2::uuid[]) t (practice_id, session_id)
@@ -48,7 +48,7 @@ select s.id, u.id, c.id, coalesce(u.email, c.email), s.status, s.starts_at
 from unnest($1::uuid[], $2::uuid[]) t (practice_id, session_id)
 join sessions s on s.practice_id = t.practice_id and s.id = t.session_id
 join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id
-  and (s.kind = 'one_to_one' or p.cancelled_at is null)
+  and (s.kind = 'one_to_one' or p.cancelled_at is null or p.cancelled_at = s.cancelled_at)
 join clients c on c.practice_id = p.practice_id and c.id = p.client_id
 left join users u on u.practice_id = c.practice_id and u.id = c.user_id
 where coalesce(u.status, 'active') = 'active' and coalesce(u.email, c.email, '') <> ''
