@@ -80,9 +80,10 @@ async def test_home_is_accessible(
 @pytest.mark.browser
 async def test_docs_need_nothing_from_elsewhere(site: Site, open_page: OpenPage) -> None:
     page = await open_page(f"{site.relay.url}/docs")
+    page.set_default_timeout(90_000)  # the viewer reads the whole document before it draws
     await page.locator("#operations-tag-home").click()
     await page.locator("#operations-home-get_home_summary button").first.click()
-    await expect(page.get_by_text("sessions_today").first).to_be_visible()
+    await expect(page.get_by_text("sessions_today").first).to_be_visible(timeout=90_000)
 
 
 def test_files_are_small() -> None:
