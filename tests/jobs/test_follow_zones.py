@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 
 from tests.api import Api
 from tests.factories import House
-from tests.waiting import eventually
 from wellio.db import Database
 from wellio.jobs.follow_zones import follow_zones
 from wellio.jobs.schedule import JOBS
@@ -21,12 +20,6 @@ START = datetime(2030, 5, 6, 10, 0, tzinfo=BERLIN)
 async def book(api: Api, house: House, start: datetime, **more: Any) -> Any:
     new = {"client_id": str(house.client_id), "starts_at": start.isoformat(), "duration_minutes": 60, **more}
     return (await api.post("/api/v1/sessions", house.coach, json={"timezone": "Europe/Berlin", **new})).data
-
-
-async def started(db: Database) -> None:
-    """Waits for the runs of a process that begins to lead, which would find what a test does."""
-    sql = "select count(*) >= 2 from job_runs where name = 'follow_zones' and outcome = 'done'"
-    await eventually(lambda: db.fetchval(sql))
 
 
 async def put_off(db: Database, by: timedelta) -> None:
@@ -45,7 +38,6 @@ async def read(api: Api, house: House) -> list[Any]:
 
 
 async def test_sessions_follow_their_wall_time_and_say_so(api: Api, house: House, outbox: Outbox) -> None:
-    await started(api.db)
     await book(api, house, START)
     await book(api, house, START + HOUR)
     await book(api, house, START + 5 * HOUR, rrule="FREQ=WEEKLY;COUNT=2")
@@ -66,7 +58,6 @@ async def test_sessions_follow_their_wall_time_and_say_so(api: Api, house: House
 
 
 async def test_what_is_past_or_cancelled_stays(api: Api, house: House, outbox: Outbox) -> None:
-    await started(api.db)
     cancelled = await book(api, house, START)
     await api.patch(f"/api/v1/sessions/{cancelled['id']}", house.coach, json={"status": "cancelled"})
     past = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
@@ -78,7 +69,6 @@ async def test_what_is_past_or_cancelled_stays(api: Api, house: House, outbox: O
 
 
 async def test_time_that_is_taken_stays_and_the_coach_is_told_once(api: Api, house: House, outbox: Outbox) -> None:
-    await started(api.db)
     session = await book(api, house, START)
     await put_off(api.db, 3 * HOUR)
     await book(api, house, START, timezone="UTC")
