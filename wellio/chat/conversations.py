@@ -6,13 +6,14 @@ not in the log: a new conversation stands at seq 0, and its first message is 1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from wellio.accounts.actors import STAFF, Actor, Role
+from wellio.chat.log import Entry, append, lock_conversation, publish_entry
 from wellio.chat.values import Message, message_of
 from wellio.db import Connection, Database, Row
 from wellio.errors import FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
@@ -91,25 +92,7 @@ select $1, $2, t.user_id, t.role
 from unnest($3::uuid[], $4::text[]) t (user_id, role)
 """
 
-LOCK_CONVERSATION = """
-select c.id, c.kind, c.title, c.version
-from conversations c
-where c.practice_id = $1 and c.id = $3
-  and exists (select from conversation_members m
-              where m.conversation_id = c.id and m.user_id = $2 and m.left_at is null)
-for no key update of c
-"""
-
-UPDATE_TITLE = """
-update conversations set title = $3, version = version + 1, last_seq = last_seq + 1
-where practice_id = $1 and id = $2
-returning last_seq
-"""
-
-INSERT_LOG_ENTRY = """
-insert into conversation_events (conversation_id, seq, practice_id, type, actor_id, data, created_at)
-values ($1, $2, $3, $4, $5, $6, $7)
-"""
+UPDATE_TITLE = "update conversations set title = $3, version = version + 1 where practice_id = $1 and id = $2"
 
 LIST_MEMBER_IDS = """
 select user_id from conversation_members
@@ -203,7 +186,9 @@ async def open_conversation(
         conversation = await get_conversation(tx.connection, actor, conversation_id)
         await tx.answer(conversation)
     if created:
-        _publish(live, conversation.members, _update(conversation.id, 0, conversation))
+        members = [member.user_id for member in conversation.members]
+        told = {"conversation_id": conversation.id, "seq": 0, "conversation": conversation}
+        live.publish(members, "conversation:updated", told)
     return Opened(conversation, created)
 
 
@@ -217,17 +202,15 @@ async def rename_conversation(
     if_version: int | None = None,
 ) -> Conversation:
     """Changes a group's title. Raises NotFound, Forbidden, Invalid, PreconditionFailed."""
-    update = None
+    entry = None
     async with outbox.transaction() as tx:
-        row = await tx.connection.fetchrow(LOCK_CONVERSATION, actor.practice_id, actor.user_id, conversation_id)
-        if row is None:
-            raise NotFound("No such conversation.")
+        row = await lock_conversation(tx, actor, conversation_id)
         _check_rename(actor, row, changes, if_version)
         if changes.title is not None and changes.title != row["title"]:
-            update = await _rename(tx, actor, row, changes.title)
+            entry = await _rename(tx, actor, row, changes.title)
         conversation = await get_conversation(tx.connection, actor, conversation_id)
-    if update is not None:
-        _publish(live, conversation.members, update)
+    if entry is not None:
+        publish_entry(live, [member.user_id for member in conversation.members], entry)
     return conversation
 
 
@@ -307,28 +290,10 @@ def _check_rename(actor: Actor, row: Row, changes: ConversationChanges, if_versi
         raise PreconditionFailed("The conversation was changed since you read it; read it again.")
 
 
-async def _rename(tx: Transaction, actor: Actor, row: Row, title: str) -> dict[str, Any]:
-    seq = await tx.connection.fetchval(UPDATE_TITLE, actor.practice_id, row["id"], title)
-    data = {"conversation": {"id": row["id"], "kind": row["kind"], "title": title}}
-    await tx.connection.execute(
-        INSERT_LOG_ENTRY,
-        row["id"],
-        seq,
-        actor.practice_id,
-        "conversation:updated",
-        actor.user_id,
-        data,
-        datetime.now(UTC),
-    )
-    return _update(row["id"], seq, data["conversation"])
-
-
-def _update(conversation_id: UUID, seq: int, conversation: Conversation | dict[str, Any]) -> dict[str, Any]:
-    return {"conversation_id": conversation_id, "seq": seq, "conversation": conversation}
-
-
-def _publish(live: Live, members: Sequence[Member], update: dict[str, Any]) -> None:
-    live.publish([member.user_id for member in members], "conversation:updated", update)
+async def _rename(tx: Transaction, actor: Actor, row: Row, title: str) -> Entry:
+    await tx.connection.execute(UPDATE_TITLE, actor.practice_id, row["id"], title)
+    told = {"id": row["id"], "kind": row["kind"], "title": title}
+    return await append(tx, actor, row["id"], "conversation:updated", {"conversation": told})
 
 
 async def _conversations(db: Database | Connection, actor: Actor, rows: Sequence[Row]) -> list[Conversation]:

@@ -173,7 +173,12 @@ def _event(row: Row) -> dict[str, Any]:
     """An event as it was pushed, with its name beside it."""
     if row["type"] == "message:new":
         return {"type": row["type"], **_fields(message_of(row))}
-    event = {"type": row["type"], "conversation_id": row["conversation_id"], "seq": row["log_seq"], **row["data"]}
+    event = {
+        "type": row["type"],
+        "conversation_id": row["conversation_id"],
+        "seq": row["log_seq"],
+        **(row["data"] or {}),
+    }
     if row["type"] == "message:updated":
         event["message"] = message_of(row)
     return event

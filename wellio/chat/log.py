@@ -1,0 +1,81 @@
+"""The log of a conversation: all that happened in it, numbered 1, 2, 3… without holes. `chat:sync` reads it.
+
+Messages write their own entries (`batches.py`); everything else that a client has to learn goes through here, in the
+transaction that changes it, and is pushed after its commit.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from wellio.accounts.actors import Actor
+from wellio.db import Row
+from wellio.errors import NotFound
+from wellio.live import Live
+from wellio.outbox import Transaction
+
+EntryType = Literal["message:updated", "message:deleted", "reaction:changed", "member:changed", "conversation:updated"]
+
+# Whoever writes to the log holds this lock first: entries are numbered in the order in which they commit.
+LOCK_CONVERSATION = """
+select c.id, c.kind, c.title, c.version, m.role
+from conversations c
+join conversation_members m on m.conversation_id = c.id and m.user_id = $2 and m.left_at is null
+where c.practice_id = $1 and c.id = $3
+for no key update of c
+"""
+
+APPEND = """
+with head as (
+    update conversations set last_seq = last_seq + 1 where practice_id = $1 and id = $2 returning last_seq
+)
+insert into conversation_events (conversation_id, seq, practice_id, type, message_id, actor_id, data, created_at)
+select $2, last_seq, $1, $3, $4, $5, $6, $7 from head
+returning seq
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`data`: what is told beside `conversation_id` and `seq`, as it is pushed."""
+
+    type: EntryType
+    conversation_id: UUID
+    seq: int
+    data: Mapping[str, Any]
+
+
+async def lock_conversation(tx: Transaction, actor: Actor, conversation_id: UUID) -> Row:
+    """The row with `id, kind, title, version` and the actor's `role` in it. Raises NotFound, for strangers too."""
+    row = await tx.connection.fetchrow(LOCK_CONVERSATION, actor.practice_id, actor.user_id, conversation_id)
+    if row is None:
+        raise NotFound("No such conversation.")
+    return row
+
+
+async def append(
+    tx: Transaction,
+    actor: Actor,
+    conversation_id: UUID,
+    entry_type: EntryType,
+    data: Mapping[str, Any],
+    *,
+    message_id: UUID | None = None,
+) -> Entry:
+    """Writes the next entry of a conversation that is locked.
+
+    A `message:updated` names its message and keeps no `data`: who catches up gets the message as it is by then.
+    """
+    kept = None if entry_type == "message:updated" else data
+    seq = await tx.connection.fetchval(
+        APPEND, actor.practice_id, conversation_id, entry_type, message_id, actor.user_id, kept, datetime.now(UTC)
+    )
+    return Entry(entry_type, conversation_id, seq, data)
+
+
+def publish_entry(live: Live, user_ids: Iterable[UUID], entry: Entry) -> None:
+    """After the commit, to the members."""
+    data = {"conversation_id": entry.conversation_id, "seq": entry.seq, **entry.data}
+    live.publish(user_ids, entry.type, data)
