@@ -122,6 +122,8 @@ class Scene:
             "post_conversation": {"kind": "direct", "member_ids": [str(self.house.client.user_id)]},
             "patch_conversation": {"title": f"Title {day}"},
             "post_conversation_read": {"seq": 1},
+            "post_conversation_members": {"user_ids": [str(self.house.client.user_id)]},
+            "patch_conversation_member": {"role": "member"},
             "post_api_key": {"name": "Calendar", "scopes": ["clients:read"]},
             "post_step_up": {"password": PASSWORD},
             "post_mfa_totp_confirm": {"code": "123456"},
@@ -262,6 +264,7 @@ async def renew(db: Database, scene: Scene) -> None:
     await db.execute("update sessions set status = 'scheduled' where id = $1", ids["session_id"])
     await renew_place(db, scene)
     await db.execute("update api_keys set revoked_at = null")
+    await db.execute("update conversation_members set left_at = null")
     # A webhook that wants what the matrix does not do, so that nothing is queued for it meanwhile.
     sealer = Sealer({"k1": bytes(range(32))})
     await db.execute(

@@ -37,6 +37,7 @@ REFERS_TO = {
     "actor_id": "coach",
     "member_ids": "client",
     "user_id": "client",
+    "user_ids": "client",
     "session_id": "session_id",
     "series_id": "series_id",
     "feed_id": "feed_id",

@@ -4,7 +4,7 @@ Its log (`conversation_events`) numbers all that happens in it, 1, 2, 3… witho
 not in the log: a new conversation stands at seq 0, and its first message is 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
@@ -26,6 +26,7 @@ from wellio.pages import Page, PageQuery, page_of
 from wellio.values import Input, Line
 
 Kind = Literal["direct", "group"]
+ConversationRole = Literal["admin", "member"]
 MAX_MEMBERS = 500
 
 LIST_CONVERSATIONS = """
@@ -56,7 +57,7 @@ where practice_id = $1 and user_id = $2 and left_at is null
 """
 
 LIST_MEMBERS = """
-select m.conversation_id, m.user_id, u.name, u.role, m.last_read_seq
+select m.conversation_id, m.user_id, u.name, u.role, m.role as conversation_role, m.last_read_seq
 from conversation_members m
 join users u on u.practice_id = m.practice_id and u.id = m.user_id
 where m.practice_id = $1 and m.conversation_id = any($2::uuid[]) and m.left_at is null
@@ -116,11 +117,12 @@ class ConversationChanges(Input):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`role` is the person's role in the practice."""
+    """`role` is the person's role in the practice, `conversation_role` the one in the group."""
 
     user_id: UUID
     name: str
     role: Role
+    conversation_role: ConversationRole
     last_read_seq: int
 
 
@@ -153,17 +155,24 @@ async def list_conversations(db: Database, actor: Actor, query: PageQuery) -> Pa
         rows = await connection.fetch(
             LIST_CONVERSATIONS, actor.practice_id, actor.user_id, None, query.page_size, query.offset
         )
-        conversations = await _conversations(connection, actor, rows)
+        conversations = await _conversations(connection, actor.practice_id, rows)
         total = await connection.fetchval(COUNT_CONVERSATIONS, actor.practice_id, actor.user_id)
     return page_of(conversations, query=query, total=total)
 
 
 async def get_conversation(db: Database | Connection, actor: Actor, conversation_id: UUID) -> Conversation:
     """Raises NotFound, for who is not a member too."""
-    rows = await db.fetch(LIST_CONVERSATIONS, actor.practice_id, actor.user_id, conversation_id, 1, 0)
+    return await get_conversation_of(db, actor.practice_id, actor.user_id, conversation_id)
+
+
+async def get_conversation_of(
+    db: Database | Connection, practice_id: UUID, user_id: UUID, conversation_id: UUID
+) -> Conversation:
+    """As that user sees it. Raises NotFound."""
+    rows = await db.fetch(LIST_CONVERSATIONS, practice_id, user_id, conversation_id, 1, 0)
     if not rows:
         raise NotFound("No such conversation.")
-    return (await _conversations(db, actor, rows))[0]
+    return (await _conversations(db, practice_id, rows))[0]
 
 
 async def create_conversation(outbox: Outbox, live: Live, actor: Actor, new: NewConversation) -> Conversation:
@@ -178,7 +187,7 @@ async def open_conversation(
     others = sorted(set(new.member_ids) - {actor.user_id})
     _check_form(actor, new, others)
     async with outbox.transaction(once) as tx:
-        await _check_reachable(tx.connection, actor, new, others)
+        await check_reachable(tx.connection, actor, "member_ids", new.member_ids)
         conversation_id = await _insert(tx, actor, new, others)
         created = conversation_id is not None
         if conversation_id is None:
@@ -234,12 +243,15 @@ def _check_form(actor: Actor, new: NewConversation, others: Sequence[UUID]) -> N
         raise Invalid.field("member_ids", "Name somebody beside yourself.")
 
 
-async def _check_reachable(connection: Connection, actor: Actor, new: NewConversation, others: Sequence[UUID]) -> None:
-    rows = await connection.fetch(LIST_REACHABLE, *actor.scope, others)
-    reachable = {row["id"] for row in rows} | {actor.user_id}
+async def check_reachable(
+    connection: Connection, actor: Actor, field: str, user_ids: Sequence[UUID], *, known: Collection[UUID] = ()
+) -> None:
+    """Raises Invalid with the place in `field` of each whom the actor may not talk to, and who is not `known`."""
+    rows = await connection.fetch(LIST_REACHABLE, *actor.scope, user_ids)
+    reachable = {row["id"] for row in rows} | {actor.user_id, *known}
     strangers = [
-        FieldError(f"member_ids.{n}", "No such person, or none that you can write to.")
-        for n, user_id in enumerate(new.member_ids)
+        FieldError(f"{field}.{n}", "No such person, or none that you can write to.")
+        for n, user_id in enumerate(user_ids)
         if user_id not in reachable
     ]
     if strangers:
@@ -296,12 +308,15 @@ async def _rename(tx: Transaction, actor: Actor, row: Row, title: str) -> Entry:
     return await append(tx, actor, row["id"], "conversation:updated", {"conversation": told})
 
 
-async def _conversations(db: Database | Connection, actor: Actor, rows: Sequence[Row]) -> list[Conversation]:
+async def _conversations(db: Database | Connection, practice_id: UUID, rows: Sequence[Row]) -> list[Conversation]:
     members: dict[UUID, list[Member]] = {row["conversation_id"]: [] for row in rows}
-    for member in await db.fetch(LIST_MEMBERS, actor.practice_id, list(members)):
-        person = Member(member["user_id"], member["name"], Role(member["role"]), member["last_read_seq"])
-        members[member["conversation_id"]].append(person)
+    for member in await db.fetch(LIST_MEMBERS, practice_id, list(members)):
+        members[member["conversation_id"]].append(_member(member))
     return [_conversation(row, members[row["conversation_id"]]) for row in rows]
+
+
+def _member(row: Row) -> Member:
+    return Member(row["user_id"], row["name"], Role(row["role"]), row["conversation_role"], row["last_read_seq"])
 
 
 def _conversation(row: Row, members: Sequence[Member]) -> Conversation:

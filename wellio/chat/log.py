@@ -4,7 +4,7 @@ Messages write their own entries (`batches.py`); everything else that a client h
 transaction that changes it, and is pushed after its commit.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,21 +18,25 @@ from wellio.outbox import Transaction
 
 EntryType = Literal["message:updated", "message:deleted", "reaction:changed", "member:changed", "conversation:updated"]
 
-# Whoever writes to the log holds this lock first: entries are numbered in the order in which they commit.
+# Whoever writes to the log holds this lock first: entries are numbered in the order in which they commit. The actor's
+# own row too, so that who had to wait, and was removed meanwhile, is not taken for a member by an old snapshot.
 LOCK_CONVERSATION = """
 select c.id, c.kind, c.title, c.version, m.role
 from conversations c
 join conversation_members m on m.conversation_id = c.id and m.user_id = $2 and m.left_at is null
 where c.practice_id = $1 and c.id = $3
-for no key update of c
+for no key update of c, m
 """
 
 APPEND = """
 with head as (
-    update conversations set last_seq = last_seq + 1 where practice_id = $1 and id = $2 returning last_seq
+    update conversations set last_seq = last_seq + cardinality($6::jsonb[]) where practice_id = $1 and id = $2
+    returning last_seq - cardinality($6::jsonb[]) as before
 )
 insert into conversation_events (conversation_id, seq, practice_id, type, message_id, actor_id, data, created_at)
-select $2, last_seq, $1, $3, $4, $5, $6, $7 from head
+select $2, h.before + d.n, $1, $3, $4, $5, d.data, $7
+from head h, unnest($6::jsonb[]) with ordinality d (data, n)
+order by d.n
 returning seq
 """
 
@@ -68,11 +72,25 @@ async def append(
 
     A `message:updated` names its message and keeps no `data`: who catches up gets the message as it is by then.
     """
-    kept = None if entry_type == "message:updated" else data
-    seq = await tx.connection.fetchval(
+    (entry,) = await append_all(tx, actor, conversation_id, entry_type, [data], message_id=message_id)
+    return entry
+
+
+async def append_all(
+    tx: Transaction,
+    actor: Actor,
+    conversation_id: UUID,
+    entry_type: EntryType,
+    data: Sequence[Mapping[str, Any]],
+    *,
+    message_id: UUID | None = None,
+) -> list[Entry]:
+    """As `append`, several entries of one type in their order."""
+    kept = [None if entry_type == "message:updated" else each for each in data]
+    rows = await tx.connection.fetch(
         APPEND, actor.practice_id, conversation_id, entry_type, message_id, actor.user_id, kept, datetime.now(UTC)
     )
-    return Entry(entry_type, conversation_id, seq, data)
+    return [Entry(entry_type, conversation_id, row["seq"], each) for row, each in zip(rows, data, strict=True)]
 
 
 def publish_entry(live: Live, user_ids: Iterable[UUID], entry: Entry) -> None:
