@@ -888,6 +888,23 @@ CREATE TABLE public.meeting_settings (
     CONSTRAINT meeting_settings_link CHECK (((kind <> 'link'::text) OR (url <> ''::text)))
 );
 
+CREATE TABLE public.message_mentions (
+    practice_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    seq bigint NOT NULL
+);
+
+CREATE TABLE public.message_reactions (
+    practice_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    emoji text NOT NULL,
+    seq bigint NOT NULL
+);
+
 CREATE TABLE public.messages (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -899,7 +916,10 @@ CREATE TABLE public.messages (
     reply_to uuid,
     created_at timestamp with time zone NOT NULL,
     edited_at timestamp with time zone,
-    deleted_at timestamp with time zone
+    deleted_at timestamp with time zone,
+    changed_seq bigint,
+    reaction_count integer DEFAULT 0 NOT NULL,
+    attachment_count smallint DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE public.notifications (
@@ -958,6 +978,14 @@ CREATE TABLE public.packages (
     CONSTRAINT packages_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT packages_price CHECK ((price_minor >= 0)),
     CONSTRAINT packages_valid_days CHECK (((valid_days >= 1) AND (valid_days <= 3660)))
+);
+
+CREATE TABLE public.pinned_messages (
+    practice_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    pinned_by uuid NOT NULL,
+    pinned_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.plans (
@@ -1147,6 +1175,63 @@ CREATE TABLE public.session_types (
     CONSTRAINT session_types_group_capacity CHECK (((kind = 'group'::text) = (capacity IS NOT NULL))),
     CONSTRAINT session_types_kind CHECK ((kind = ANY (ARRAY['one_to_one'::text, 'group'::text]))),
     CONSTRAINT session_types_price CHECK ((price_minor >= 0))
+);
+
+CREATE TABLE public.uploads (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    uploader_id uuid NOT NULL,
+    state text DEFAULT 'arriving'::text NOT NULL,
+    name text NOT NULL,
+    content_type text,
+    size_bytes bigint,
+    sha256 bytea,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    conversation_id uuid,
+    message_id uuid,
+    place smallint,
+    CONSTRAINT uploads_attached CHECK (((message_id IS NULL) OR ((state = 'ready'::text) AND (conversation_id IS NOT NULL) AND (place IS NOT NULL)))),
+    CONSTRAINT uploads_complete CHECK (((state <> 'ready'::text) OR ((content_type IS NOT NULL) AND (size_bytes IS NOT NULL) AND (sha256 IS NOT NULL)))),
+    CONSTRAINT uploads_state CHECK ((state = ANY (ARRAY['arriving'::text, 'ready'::text, 'erased'::text])))
+);
+
+CREATE VIEW public.shown_messages AS
+ SELECT id,
+    practice_id,
+    conversation_id,
+    seq,
+    sender_id,
+    body,
+    client_message_id,
+    reply_to,
+    created_at,
+    edited_at,
+    deleted_at,
+    changed_seq,
+        CASE
+            WHEN (reaction_count > 0) THEN ( SELECT json_object_agg(e.emoji, e.user_ids ORDER BY e.first) AS json_object_agg
+               FROM ( SELECT r.emoji,
+                        array_agg(r.user_id ORDER BY r.seq) AS user_ids,
+                        min(r.seq) AS first
+                       FROM public.message_reactions r
+                      WHERE (r.message_id = m.id)
+                      GROUP BY r.emoji) e)
+            ELSE NULL::json
+        END AS reactions,
+        CASE
+            WHEN (attachment_count > 0) THEN ( SELECT json_agg(json_build_object('id', u.id, 'name', u.name, 'content_type', u.content_type, 'size_bytes', u.size_bytes, 'sha256', encode(u.sha256, 'hex'::text)) ORDER BY u.place) AS json_agg
+               FROM public.uploads u
+              WHERE (u.message_id = m.id))
+            ELSE NULL::json
+        END AS attachments
+   FROM public.messages m;
+
+CREATE TABLE public.starred_messages (
+    practice_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    starred_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.subscriptions (
@@ -1442,6 +1527,12 @@ ALTER TABLE ONLY public.measurements
 ALTER TABLE ONLY public.meeting_settings
     ADD CONSTRAINT meeting_settings_pkey PRIMARY KEY (practice_id, coach_id);
 
+ALTER TABLE ONLY public.message_mentions
+    ADD CONSTRAINT message_mentions_pkey PRIMARY KEY (message_id, user_id);
+
+ALTER TABLE ONLY public.message_reactions
+    ADD CONSTRAINT message_reactions_pkey PRIMARY KEY (message_id, user_id, emoji);
+
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_client_message_key UNIQUE (conversation_id, sender_id, client_message_id);
 
@@ -1486,6 +1577,9 @@ ALTER TABLE ONLY public.payments
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.pinned_messages
+    ADD CONSTRAINT pinned_messages_pkey PRIMARY KEY (message_id);
 
 ALTER TABLE ONLY public.plans
     ADD CONSTRAINT plans_pkey PRIMARY KEY (id);
@@ -1553,6 +1647,9 @@ ALTER TABLE ONLY public.sessions
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_practice_id_id_key UNIQUE (practice_id, id);
 
+ALTER TABLE ONLY public.starred_messages
+    ADD CONSTRAINT starred_messages_pkey PRIMARY KEY (user_id, message_id);
+
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_client_id_key UNIQUE (practice_id, client_id, id);
 
@@ -1564,6 +1661,9 @@ ALTER TABLE ONLY public.subscriptions
 
 ALTER TABLE ONLY public.time_off
     ADD CONSTRAINT time_off_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.uploads
+    ADD CONSTRAINT uploads_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
@@ -1672,6 +1772,10 @@ CREATE INDEX mails_waiting_idx ON public.mails USING btree (next_attempt_at, id)
 
 CREATE INDEX measurements_client_idx ON public.measurements USING btree (practice_id, client_id, measured_at DESC, id DESC);
 
+CREATE INDEX message_mentions_unread_idx ON public.message_mentions USING btree (conversation_id, user_id, seq);
+
+CREATE INDEX message_mentions_user_idx ON public.message_mentions USING btree (practice_id, user_id, message_id DESC);
+
 CREATE INDEX notifications_user_idx ON public.notifications USING btree (practice_id, user_id, created_at DESC);
 
 CREATE INDEX one_time_tokens_expires_idx ON public.one_time_tokens USING btree (expires_at);
@@ -1689,6 +1793,8 @@ CREATE INDEX payments_paid_idx ON public.payments USING btree (practice_id, paid
 CREATE INDEX payments_payment_idx ON public.payments USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 
 CREATE UNIQUE INDEX payments_voided_once ON public.payments USING btree (payment_id) WHERE (kind = ANY (ARRAY['payment_void'::text, 'refund_void'::text]));
+
+CREATE INDEX pinned_messages_conversation_idx ON public.pinned_messages USING btree (conversation_id, pinned_at DESC);
 
 CREATE INDEX plans_practice_idx ON public.plans USING btree (practice_id, created_at, id);
 
@@ -1718,6 +1824,10 @@ CREATE INDEX sessions_series_idx ON public.sessions USING btree (practice_id, se
 
 CREATE INDEX sessions_starts_idx ON public.sessions USING btree (practice_id, starts_at, id);
 
+CREATE INDEX starred_messages_message_idx ON public.starred_messages USING btree (message_id);
+
+CREATE INDEX starred_messages_user_idx ON public.starred_messages USING btree (practice_id, user_id, starred_at DESC);
+
 CREATE INDEX subscriptions_due_idx ON public.subscriptions USING btree (next_period_on) WHERE (status = 'active'::text);
 
 CREATE UNIQUE INDEX subscriptions_one_running ON public.subscriptions USING btree (practice_id, client_id, plan_id) WHERE (status <> 'cancelled'::text);
@@ -1725,6 +1835,10 @@ CREATE UNIQUE INDEX subscriptions_one_running ON public.subscriptions USING btre
 CREATE INDEX subscriptions_practice_idx ON public.subscriptions USING btree (practice_id, created_at DESC, id);
 
 CREATE INDEX time_off_coach_idx ON public.time_off USING btree (practice_id, coach_id, ends_at);
+
+CREATE INDEX uploads_loose_idx ON public.uploads USING btree (created_at) WHERE (message_id IS NULL);
+
+CREATE INDEX uploads_message_idx ON public.uploads USING btree (message_id) WHERE (message_id IS NOT NULL);
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 
@@ -1916,6 +2030,18 @@ ALTER TABLE ONLY public.measurements
 ALTER TABLE ONLY public.meeting_settings
     ADD CONSTRAINT meeting_settings_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
 
+ALTER TABLE ONLY public.message_mentions
+    ADD CONSTRAINT message_mentions_message_fkey FOREIGN KEY (practice_id, conversation_id, message_id) REFERENCES public.messages(practice_id, conversation_id, id);
+
+ALTER TABLE ONLY public.message_mentions
+    ADD CONSTRAINT message_mentions_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.message_reactions
+    ADD CONSTRAINT message_reactions_message_fkey FOREIGN KEY (practice_id, conversation_id, message_id) REFERENCES public.messages(practice_id, conversation_id, id);
+
+ALTER TABLE ONLY public.message_reactions
+    ADD CONSTRAINT message_reactions_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
+
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);
 
@@ -1963,6 +2089,12 @@ ALTER TABLE ONLY public.payments
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_recorded_by_fkey FOREIGN KEY (practice_id, recorded_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.pinned_messages
+    ADD CONSTRAINT pinned_messages_message_fkey FOREIGN KEY (practice_id, conversation_id, message_id) REFERENCES public.messages(practice_id, conversation_id, id);
+
+ALTER TABLE ONLY public.pinned_messages
+    ADD CONSTRAINT pinned_messages_user_fkey FOREIGN KEY (practice_id, pinned_by) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.plans
     ADD CONSTRAINT plans_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
@@ -2039,6 +2171,12 @@ ALTER TABLE ONLY public.sessions
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
 
+ALTER TABLE ONLY public.starred_messages
+    ADD CONSTRAINT starred_messages_message_fkey FOREIGN KEY (practice_id, conversation_id, message_id) REFERENCES public.messages(practice_id, conversation_id, id);
+
+ALTER TABLE ONLY public.starred_messages
+    ADD CONSTRAINT starred_messages_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
+
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
 
@@ -2053,6 +2191,15 @@ ALTER TABLE ONLY public.subscriptions
 
 ALTER TABLE ONLY public.time_off
     ADD CONSTRAINT time_off_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.uploads
+    ADD CONSTRAINT uploads_message_fkey FOREIGN KEY (practice_id, conversation_id, message_id) REFERENCES public.messages(practice_id, conversation_id, id);
+
+ALTER TABLE ONLY public.uploads
+    ADD CONSTRAINT uploads_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.uploads
+    ADD CONSTRAINT uploads_uploader_fkey FOREIGN KEY (practice_id, uploader_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);

@@ -127,6 +127,7 @@ class Scene:
             "post_api_key": {"name": "Calendar", "scopes": ["clients:read"]},
             "post_step_up": {"password": PASSWORD},
             "post_mfa_totp_confirm": {"code": "123456"},
+            "patch_message": {"body": f"Edited {day}"},
             "post_message": {"conversation_id": str(self.ids["conversation_id"]), "body": "Hello"},
         }.get(route.name)
 
@@ -265,6 +266,7 @@ async def renew(db: Database, scene: Scene) -> None:
     await renew_place(db, scene)
     await db.execute("update api_keys set revoked_at = null")
     await db.execute("update conversation_members set left_at = null")
+    await db.execute("update messages set deleted_at = null where id = $1", ids["message_id"])
     # A webhook that wants what the matrix does not do, so that nothing is queued for it meanwhile.
     sealer = Sealer({"k1": bytes(range(32))})
     await db.execute(
@@ -383,7 +385,7 @@ async def open_doors(db: Database, house: House, canary: str) -> dict[str, UUID]
 async def call(
     api: Api, route: Route, scene: Scene, actor: Actor | None, ids: dict[str, UUID], *, day: int = 0
 ) -> Answer:
-    path = route.path.format(**ids)
+    path = route.path.format(emoji="👍", **ids)
     return await api.call(route.method, path, actor, json=scene.body(route, day), params=scene.query(route))
 
 

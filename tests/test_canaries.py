@@ -87,7 +87,9 @@ async def drive(api: Api, scene: Scene) -> list[Answer]:
         "X-Forwarded-For": CANARY,
     }
     for route in ROUTES:
-        path = route.path.format(**{name: scene.ids.get(name, scene.house.client_id) for name in route.id_names})
+        path = route.path.format(
+            emoji="👍", **{name: scene.ids.get(name, scene.house.client_id) for name in route.id_names}
+        )
         actor = None if route.roles is None else scene.house.coach
         bodies = canaries_for(route, scene.body(route, 0) or {}) if route.body is not NoInput else [None]
         for body in bodies:

@@ -176,7 +176,7 @@ async def call(api: Api, route: Route, actor: Actor, world: Scene, slot: Slot, v
         query[str(slot.path[0])] = str(value)
     else:
         _put(body, slot.path, str(value))
-    return await api.call(route.method, route.path.format(**ids), actor, json=body, params=query)
+    return await api.call(route.method, route.path.format(emoji="👍", **ids), actor, json=body, params=query)
 
 
 def _put(body: Any, path: tuple[str | int, ...], value: str) -> None:
@@ -222,7 +222,7 @@ async def test_who_is_nobody_any_more_gets_nothing_anywhere(api: Api, worlds: Wo
     for route in PROTECTED:
         ids = {name: worlds.house.ids.get(name, uuid4()) for name in route.id_names}
         body = worlds.house.body(route, 0)
-        answer = await api.call(route.method, route.path.format(**ids), actor, json=body)
+        answer = await api.call(route.method, route.path.format(emoji="👍", **ids), actor, json=body)
         assert answer.status == 401, f"{route.name}: {answer.raw!r}"
         assert CANARY.encode() not in answer.raw
     assert await rows_of(api.db, house.practice.id) == before
@@ -255,7 +255,7 @@ async def test_api_key_gets_nothing_beyond_its_scopes(api: Api, worlds: Worlds) 
             continue
         ids = {name: worlds.house.ids.get(name, uuid4()) for name in route.id_names}
         body = worlds.house.body(route, 0)
-        answer = await api.call(route.method, route.path.format(**ids), json=body, headers=key)
+        answer = await api.call(route.method, route.path.format(emoji="👍", **ids), json=body, headers=key)
         assert (answer.status, answer.code in ("SCOPE_MISSING", "API_KEY_REFUSED")) == (403, True), route.name
     assert await rows_of(api.db, house.practice.id) == before
 
@@ -291,9 +291,9 @@ async def test_fields_that_are_not_the_callers_to_set_are_refused(api: Api, worl
 async def _check_refused(api: Api, scene: Scene, route: Route, names: list[str]) -> None:
     body = (scene.body(route, 0) or {}) | dict.fromkeys(names, "1")
     ids = {name: scene.ids.get(name, uuid4()) for name in route.id_names}
-    answer = await api.call(route.method, route.path.format(**ids), scene.house.coach, json=body)
+    answer = await api.call(route.method, route.path.format(emoji="👍", **ids), scene.house.coach, json=body)
     if answer.status == 403:  # not a coach's to call at all
-        answer = await api.call(route.method, route.path.format(**ids), scene.house.owner, json=body)
+        answer = await api.call(route.method, route.path.format(emoji="👍", **ids), scene.house.owner, json=body)
     assert answer.status in (403, 422), f"{route.name}: {answer.raw!r}"
     if answer.status == 422:
         assert set(names) <= set(answer.field_paths), route.name
@@ -310,10 +310,9 @@ def _keys(data: Any) -> set[str]:
 async def test_unknown_query_is_refused_everywhere(api: Api, worlds: Worlds) -> None:
     for route in PROTECTED:
         ids = {name: worlds.house.ids.get(name, uuid4()) for name in route.id_names}
-        answer = await api.call(
-            route.method, route.path.format(**ids), worlds.house.house.owner, json=worlds.house.body(route, 0),
-            params={"practice_id": str(worlds.house.foreign.practice.id)},
-        )  # fmt: skip
+        path, body = route.path.format(emoji="👍", **ids), worlds.house.body(route, 0)
+        params = {"practice_id": str(worlds.house.foreign.practice.id)}
+        answer = await api.call(route.method, path, worlds.house.house.owner, json=body, params=params)
         assert answer.status in (403, 422), f"{route.name}: {answer.raw!r}"
 
 

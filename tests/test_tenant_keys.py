@@ -26,6 +26,7 @@ NO_REFERENCE = {
     "conversation_events.actor_id": "written by the statement that checks the member",
     "webhook_deliveries.event_id": "the event it tells of; makes it unique",
     "webhook_deliveries.subject_id": "what the event is about; keeps the order",
+    "shown_messages.*": "a view of messages",
     "messages.client_message_id": "a name that the sender made up",
 }
 

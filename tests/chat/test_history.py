@@ -1,14 +1,24 @@
 """History page by page, catching up by the log, and what is read."""
 
 import asyncio
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 
 from tests.chat.conftest import Chat
 from tests.factories import make_house
+from wellio.chat.conversations import ConversationChanges, rename_conversation
 from wellio.chat.history import MAX_SYNC_BYTES, MessageQuery, get_message, list_heads, list_messages, sync
+from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
+from wellio.chat.reactions import set_reaction
 from wellio.chat.receipts import Delivered, ReadUpTo, count_unread, mark_delivered, mark_read
+from wellio.encoding import to_json
 from wellio.errors import Invalid, NotFound
 
 
@@ -51,13 +61,56 @@ async def test_stranger_reads_nothing(chat: Chat) -> None:
 
 
 async def test_sync_gives_what_the_pushes_gave(chat: Chat) -> None:
-    coach, direct = chat.house.coach, await chat.open(chat.house.coach, chat.house.client)
-    sent = [(await chat.say(coach, direct.id, str(n))).message for n in range(4)]
-    (synced,) = await sync(chat.db, chat.house.client, {direct.id: 1}, limit=10)
-    assert [e["seq"] for e in synced.events] == [2, 3, 4]
-    assert (synced.head_seq, synced.has_more) == (4, False)
-    assert synced.events[0] == {"type": "message:new", **{n: getattr(sent[1], n) for n in type(sent[1]).__slots__}}
-    assert await get_message(chat.db, coach, sent[0].id) == sent[0]
+    """Whatever it was; but a message is given as it is by now, so that what was erased is nowhere."""
+    house = chat.house
+    coach, group = house.coach, await chat.open(house.owner, house.coach, house.client, title="Team")
+    said = [(await chat.say(coach, group.id, str(n))).message for n in range(4)]
+    away = (chat.outbox, chat.live)
+    await edit_message(*away, coach, said[1].id, MessageEdit(body="better"))
+    for actor, emoji, on in ((coach, "👍", True), (house.client, "❤️", True), (house.client, "👍", True),
+                             (coach, "👍", False), (coach, "🎉", True), (coach, "👍", True)):  # fmt: skip
+        await set_reaction(*away, actor, said[2].id, emoji, on=on)
+    await rename_conversation(*away, house.owner, group.id, ConversationChanges(title="Crew"))
+    await edit_message(*away, coach, said[2].id, MessageEdit(body="best"))
+    await set_reaction(*away, house.client, said[3].id, "👍", on=True)
+    await delete_message(*away, house.owner, said[3].id)
+    pushed = [orjson.loads(to_json({"type": p.event, **as_dict(p.data)})) for p in chat.pushes[1:]]
+    (synced,) = orjson.loads(to_json(await sync(chat.db, house.client, {group.id: 0}, limit=200)))
+    events = synced["events"]
+    assert [(e["type"], e["seq"]) for e in events] == [(e["type"], e["seq"]) for e in pushed]
+    for event, push in zip(events, pushed, strict=True):
+        assert event == push or event["type"] in ("message:new", "message:updated")
+    history = (await list_messages(chat.db, house.client, group.id, MessageQuery(after_seq=0))).items
+    stored = {m["id"]: m for m in orjson.loads(to_json(history))}
+    assert applied(pushed) == applied(events) == applied(events[5:], stored) == stored
+    assert list(stored[str(said[2].id)]["reactions"]) == ["❤️", "👍", "🎉"]
+    assert (stored[str(said[3].id)]["body"], stored[str(said[3].id)]["reactions"]) == ("", {})
+    assert [await get_message(chat.db, coach, m.id) for m in history] == history
+
+
+def as_dict(data: Any) -> dict[str, Any]:
+    return data if isinstance(data, dict) else asdict(data)
+
+
+def applied(events: list[dict[str, Any]], known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """What a client that applies them in order shows."""
+    messages = copy.deepcopy(dict(known))
+    for event in copy.deepcopy(events):
+        match event.pop("type"):
+            case "message:new":
+                messages[event["id"]] = event
+            case "message:updated":
+                messages[event["message"]["id"]] = event["message"]
+            case "message:deleted":
+                erased = {"body": "", "attachments": [], "reactions": {}, "deleted_at": event["deleted_at"]}
+                messages[event["message_id"]] |= erased
+            case "reaction:changed":
+                reactions = messages[event["message_id"]]["reactions"]
+                users = reactions.setdefault(event["emoji"], [])
+                if event["on"] != (event["user_id"] in users):
+                    (users.append if event["on"] else users.remove)(event["user_id"])
+                messages[event["message_id"]]["reactions"] = {e: users for e, users in reactions.items() if users}
+    return messages
 
 
 async def test_sync_in_small_steps_gives_every_event_once_and_in_order(chat: Chat) -> None:

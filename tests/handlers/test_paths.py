@@ -81,7 +81,9 @@ async def test_other_methods_do_nothing_anywhere(api: Api, scene: Scene) -> None
 
 
 def path_of(route: Route, scene: Scene) -> str:
-    return route.path.format(**{name: scene.ids.get(name, scene.house.client_id) for name in route.id_names})
+    return route.path.format(
+        emoji="%F0%9F%91%8D", **{name: scene.ids.get(name, scene.house.client_id) for name in route.id_names}
+    )
 
 
 @each_tag(ROUTES)

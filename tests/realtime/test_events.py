@@ -96,31 +96,35 @@ async def test_payload_that_is_no_object_is_refused(
 async def test_stranger_gets_the_answer_of_what_does_not_exist_on_every_event(
     process: Process, phones: Phones, house: House, direct: UUID
 ) -> None:
+    said = (await (await phones.connect(process.token(house.coach))).call("message:send", message(direct)))["data"]
     member = await phones.connect(process.token(house.client))
     foreign = await make_house(process.services.db, "Other")
     for actor in (house.owner, house.other_coach, house.other_client, foreign.owner):
         phone = await phones.connect(process.token(actor))
         for event, payload in (
             ("message:send", message(direct)),
+            ("message:edit", {"message_id": said["id"], "body": "Mine"}),
+            ("message:delete", {"message_id": said["id"]}),
+            ("reaction:set", {"message_id": said["id"], "emoji": "👍", "on": True}),
             ("message:read", {"conversation_id": str(direct), "seq": 1}),
             ("typing", {"conversation_id": str(direct), "on": True}),
             ("chat:sync", {"cursors": {str(direct): 0}}),
             ("message:delivered", {"items": [{"conversation_id": str(direct), "seq": 1}]}),
         ):
-            unknown = {name: _renamed(value, direct) for name, value in payload.items()}
+            unknown = {name: _renamed(value, (str(direct), said["id"])) for name, value in payload.items()}
             assert await phone.call(event, payload) == await phone.call(event, unknown), (actor.name, event)
     # that the member is online themself is no secret from them
     told = {name for name, _ in member.events} - {"presence"}
     assert told == {"session:ready"}, "something leaked"
 
 
-def _renamed(value: Any, conversation_id: UUID) -> Any:
-    """The same with the id of a conversation that does not exist."""
+def _renamed(value: Any, ids: tuple[str, ...]) -> Any:
+    """The same with an id of what does not exist in the place of each of `ids`."""
     if isinstance(value, dict):
-        return {_renamed(k, conversation_id): _renamed(v, conversation_id) for k, v in value.items()}
+        return {_renamed(k, ids): _renamed(v, ids) for k, v in value.items()}
     if isinstance(value, list):
-        return [_renamed(item, conversation_id) for item in value]
-    return "018f0000-0000-7000-8000-000000000000" if value == str(conversation_id) else value
+        return [_renamed(item, ids) for item in value]
+    return "018f0000-0000-7000-8000-000000000000" if value in ids else value
 
 
 async def test_bug_is_acked_and_logged_once(
@@ -137,6 +141,38 @@ async def test_bug_is_acked_and_logged_once(
     assert (answer["ok"], answer["error"]["code"]) == (False, "INTERNAL")
     assert [r.getMessage() for r in caplog.records] == ["event failed"]
     assert (await phone.call("chat:sync", {"cursors": {}}))["ok"]
+
+
+async def test_edits_deletions_and_reactions_are_acked_with_their_place_and_reach_every_device(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    coach, tablet = [await phones.connect(process.token(house.coach)) for _ in range(2)]
+    client = await phones.connect(process.token(house.client))
+    said = (await coach.call("message:send", message(direct)))["data"]
+    changes = [
+        await coach.call("message:edit", {"message_id": said["id"], "body": "Better"}),
+        await client.call("reaction:set", {"message_id": said["id"], "emoji": "👍", "on": True}),
+        await client.call("reaction:set", {"message_id": said["id"], "emoji": "👍", "on": True}),
+        await coach.call("message:delete", {"message_id": said["id"]}),
+    ]
+    assert changes == [{"ok": True, "seq": seq} for seq in (2, 3, 3, 4)]
+    for device in (coach, tablet, client):
+        gone = await device.first("message:deleted")
+        assert (gone["seq"], gone["message_id"]) == (4, said["id"])
+        (edited,) = device.of("message:updated")
+        assert (edited["seq"], edited["message"]["seq"], edited["message"]["body"]) == (2, 1, "Better")
+        (reacted,) = device.of("reaction:changed")
+        assert reacted == {
+            "conversation_id": str(direct), "seq": 3, "message_id": said["id"], "user_id": str(house.client.user_id),
+            "emoji": "👍", "on": True,
+        }  # fmt: skip
+    for event, payload, code in (
+        ("message:edit", {"body": "Mine"}, "FORBIDDEN"),
+        ("reaction:set", {"emoji": "👍", "on": True}, "MESSAGE_DELETED"),
+        ("reaction:set", {"emoji": "👍👍", "on": True}, "VALIDATION_FAILED"),
+    ):
+        refused = await client.call(event, {"message_id": said["id"], **payload})
+        assert refused["error"]["code"] == code, event
 
 
 async def test_typing_goes_to_the_other_members_only(process: Process, phones: Phones, house: House) -> None:

@@ -66,7 +66,7 @@ with given as (
                where o.conversation_id = g.conversation_id and o.left_at is null)
            end as audience,
            d.id as stored_id, d.seq as stored_seq, d.body as stored_body, d.reply_to as stored_reply_to,
-           d.edited_at, d.deleted_at, d.created_at
+           d.attachments, d.reactions, d.edited_at, d.deleted_at, d.created_at
     from given g
     left join locked l on l.id = g.conversation_id and l.practice_id = g.practice_id
     left join lateral (
@@ -77,7 +77,7 @@ with given as (
         limit 1
     ) s on true
     left join lateral (
-        select * from messages m
+        select * from shown_messages m
         where m.conversation_id = g.conversation_id and m.sender_id = g.sender_id
           and m.client_message_id = g.client_message_id
         limit 1
@@ -116,7 +116,8 @@ with given as (
 )
 select a.n, a.role, a.current, a.reply_known, a.audience, f.seq as fresh_seq, f.at,
        a.stored_id as id, a.conversation_id, a.stored_seq as seq, a.sender_id, a.stored_body as body,
-       a.client_message_id, a.stored_reply_to as reply_to, a.edited_at, a.deleted_at, a.created_at
+       a.client_message_id, a.stored_reply_to as reply_to, a.attachments, a.reactions, a.edited_at, a.deleted_at,
+       a.created_at
 from asked a
 left join fresh f on f.n = a.n
 order by a.n

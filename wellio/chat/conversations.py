@@ -43,10 +43,11 @@ select p.id as conversation_id, p.kind, p.title, p.last_seq, p.version, p.create
        (select count(*) from messages u
         where u.conversation_id = p.id and u.seq > p.last_read_seq and u.sender_id <> $2
           and u.deleted_at is null) as unread,
-       m.id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.edited_at, m.deleted_at, m.created_at
+       m.id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.attachments, m.reactions, m.edited_at,
+       m.deleted_at, m.created_at
 from page p
 left join lateral (
-    select * from messages l where l.conversation_id = p.id order by l.seq desc limit 1
+    select * from shown_messages l where l.conversation_id = p.id order by l.seq desc limit 1
 ) m on true
 order by coalesce(p.last_message_at, p.created_at) desc, p.id
 """

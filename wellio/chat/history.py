@@ -25,25 +25,27 @@ MAX_SYNC_BYTES = 256 * 1024
 GET_MESSAGE_COUNT = "select message_count from visible_conversations($1, $2) where id = $3"
 
 LIST_NEWEST = """
-select id, conversation_id, seq, sender_id, body, client_message_id, reply_to, edited_at, deleted_at, created_at
-from messages
+select id, conversation_id, seq, sender_id, body, client_message_id, reply_to, attachments, reactions, edited_at,
+       deleted_at, created_at
+from shown_messages
 where conversation_id = $1 and ($2::bigint is null or seq < $2)
 order by seq desc
 limit $3 offset $4
 """
 
 LIST_AFTER = """
-select id, conversation_id, seq, sender_id, body, client_message_id, reply_to, edited_at, deleted_at, created_at
-from messages
+select id, conversation_id, seq, sender_id, body, client_message_id, reply_to, attachments, reactions, edited_at,
+       deleted_at, created_at
+from shown_messages
 where conversation_id = $1 and seq > $2
 order by seq
 limit $3
 """
 
 GET_MESSAGE = """
-select m.id, m.conversation_id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.edited_at,
-       m.deleted_at, m.created_at
-from messages m
+select m.id, m.conversation_id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.attachments,
+       m.reactions, m.edited_at, m.deleted_at, m.created_at
+from shown_messages m
 join visible_conversations($1, $2) c on c.id = m.conversation_id
 where m.id = $3
 """
@@ -68,7 +70,8 @@ order by w.n
 
 LIST_LOG = """
 select e.conversation_id, e.seq as log_seq, e.type, e.data,
-       m.id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.edited_at, m.deleted_at, m.created_at
+       m.id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.attachments, m.reactions, m.edited_at,
+       m.deleted_at, m.created_at
 from unnest($1::uuid[], $2::bigint[]) with ordinality w (id, cursor, n)
 join lateral (
     select * from conversation_events l
@@ -76,7 +79,7 @@ join lateral (
     order by l.seq
     limit $3
 ) e on true
-left join messages m on m.id = e.message_id and e.type in ('message:new', 'message:updated')
+left join shown_messages m on m.id = e.message_id and e.type in ('message:new', 'message:updated')
 order by w.n, e.seq
 limit $3
 """

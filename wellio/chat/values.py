@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
+import orjson
 from pydantic import AfterValidator, Field
 
 from wellio.db import Row
@@ -31,8 +32,22 @@ class NewMessage(Input):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of a message; `id` is the upload's. `sha256` in hex."""
+
+    id: UUID
+    name: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """`seq` is its place in the conversation's log. A deleted message keeps its place and loses its body."""
+    """`seq` is its place in the conversation's log. A deleted message keeps its place and loses all that it held.
+
+    `reactions`: who has reacted, by emoji.
+    """
 
     id: UUID
     conversation_id: UUID
@@ -41,7 +56,7 @@ class Message:
     body: str
     client_message_id: UUID
     reply_to: UUID | None
-    attachments: Sequence[Mapping[str, Any]]
+    attachments: Sequence[Attachment]
     reactions: Mapping[str, Sequence[UUID]]
     edited_at: datetime | None
     deleted_at: datetime | None
@@ -57,7 +72,7 @@ class Sent:
 
 
 def message_of(row: Row) -> Message:
-    """A row of `messages` as the message people see; `conversation_id` may stand beside its columns."""
+    """A row of `shown_messages` as the message people see; `conversation_id` may stand beside its columns."""
     return Message(
         id=row["id"],
         conversation_id=row["conversation_id"],
@@ -66,9 +81,17 @@ def message_of(row: Row) -> Message:
         body="" if row["deleted_at"] else row["body"],
         client_message_id=row["client_message_id"],
         reply_to=row["reply_to"],
-        attachments=(),
-        reactions={},
+        attachments=_attachments(row["attachments"]),
+        reactions=_reactions(row["reactions"]),
         edited_at=row["edited_at"],
         deleted_at=row["deleted_at"],
         created_at=row["created_at"],
     )
+
+
+def _attachments(found: str | None) -> Sequence[Attachment]:
+    return [Attachment(**{**each, "id": UUID(each["id"])}) for each in orjson.loads(found)] if found else ()
+
+
+def _reactions(found: str | None) -> Mapping[str, Sequence[UUID]]:
+    return {emoji: [UUID(i) for i in ids] for emoji, ids in orjson.loads(found).items()} if found else {}

@@ -3,8 +3,11 @@
 from uuid import UUID, uuid4, uuid5
 
 from wellio.chat.history import get_message
+from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
+from wellio.chat.reactions import one_emoji, set_reaction
 from wellio.chat.receipts import UnreadCount, count_unread
 from wellio.chat.values import Body, Message, NewMessage
+from wellio.errors import Invalid
 from wellio.handlers.routes import Call, NoInput, Reply, Route
 from wellio.values import Input
 
@@ -45,15 +48,52 @@ async def get_unread_count(call: Call[NoInput, NoInput]) -> UnreadCount:
     return await count_unread(call.services.db, call.actor)
 
 
+async def patch_message(call: Call[MessageEdit, NoInput]) -> Message:
+    """Edit a message of one's own. The same words again change nothing."""
+    services = call.services
+    return (await edit_message(services.outbox, services.live, call.actor, call.ids["message_id"], call.body)).message
+
+
+async def delete_message_by_id(call: Call[NoInput, NoInput]) -> Message:
+    """Delete a message: one's own, or as an admin of the group. Its place stays, and nothing of what it held."""
+    services = call.services
+    return (await delete_message(services.outbox, services.live, call.actor, call.ids["message_id"])).message
+
+
+async def put_reaction(call: Call[NoInput, NoInput]) -> Message:
+    """React to a message with an emoji. What is set already stays as it is."""
+    return await _react(call, on=True)
+
+
+async def delete_reaction(call: Call[NoInput, NoInput]) -> Message:
+    """Take a reaction back."""
+    return await _react(call, on=False)
+
+
+async def _react(call: Call[NoInput, NoInput], *, on: bool) -> Message:
+    services, message_id = call.services, call.ids["message_id"]
+    try:
+        emoji = one_emoji(call.words["emoji"])
+    except ValueError as error:
+        raise Invalid.field("emoji", f"{error}".capitalize() + ".") from None
+    return (await set_reaction(services.outbox, services.live, call.actor, message_id, emoji, on=on)).message
+
+
 BASE = "/api/v1/messages"
+ONE = f"{BASE}/{{message_id}}"
+REACTION = f"{ONE}/reactions/{{emoji}}"
 ROUTES = (
     Route(
         method="POST", path=BASE, handler=post_message, tag="messages",
         body=PostedMessage, answer=Message, status=201, creates=True, errors=(404,),
     ),
     Route(method="GET", path=f"{BASE}/unread-count", handler=get_unread_count, tag="messages", answer=UnreadCount),
+    Route(method="GET", path=ONE, handler=get_message_by_id, tag="messages", answer=Message, reads=True),
     Route(
-        method="GET", path=f"{BASE}/{{message_id}}", handler=get_message_by_id, tag="messages",
-        answer=Message, reads=True,
+        method="PATCH", path=ONE, handler=patch_message, tag="messages",
+        body=MessageEdit, answer=Message, errors=(409,),
     ),
+    Route(method="DELETE", path=ONE, handler=delete_message_by_id, tag="messages", answer=Message),
+    Route(method="PUT", path=REACTION, handler=put_reaction, tag="messages", answer=Message, errors=(409,)),
+    Route(method="DELETE", path=REACTION, handler=delete_reaction, tag="messages", answer=Message),
 )  # fmt: skip

@@ -121,6 +121,8 @@ def _parameters(route: Route, schemas: dict[str, Any]) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": uuid} for name in route.id_names
     ]
+    word = {"type": "string", "minLength": 1}
+    parameters += [{"name": name, "in": "path", "required": True, "schema": word} for name in route.word_names]
     parameters += _query_parameters(route.query, schemas)
     if route.creates:
         key = {"type": "string", "minLength": 1, "maxLength": 200}

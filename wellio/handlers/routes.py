@@ -59,11 +59,12 @@ class NoInput(Input):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Body, Query]):
-    """One request, authenticated and parsed."""
+    """One request, authenticated and parsed. `words`: what of the address is no id."""
 
     services: Services
     request: web.Request
     ids: Mapping[str, UUID]
+    words: Mapping[str, str]
     body: Body
     query: Query
     caller: Actor | None
@@ -146,7 +147,20 @@ class Route:
 
     @property
     def id_names(self) -> tuple[str, ...]:
+        return tuple(name for name in self._names if is_id(name))
+
+    @property
+    def word_names(self) -> tuple[str, ...]:
+        return tuple(name for name in self._names if not is_id(name))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+
+def is_id(name: str) -> bool:
+    """Whether that part of an address is a UUID."""
+    return name.endswith("_id")
 
 
 def scopes_of(routes: tuple[Route, ...]) -> frozenset[str]:
@@ -216,7 +230,10 @@ async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
     if body is not None and route.method == "PATCH":
         attribute(fields=tuple(sorted(body.model_fields_set)))
     once = _once(route, request, caller, raw)
-    return Call(services=services, request=request, ids=ids, body=body, query=query, caller=caller, once=once)
+    words = {name: text for name, text in request.match_info.items() if not is_id(name)}
+    return Call(
+        services=services, request=request, ids=ids, words=words, body=body, query=query, caller=caller, once=once
+    )
 
 
 async def _authenticated(services: Services, request: web.Request) -> Actor:
@@ -272,6 +289,8 @@ def bearer_token(request: web.Request) -> str:
 def _path_ids(request: web.Request) -> dict[str, UUID]:
     ids = {}
     for name, text in request.match_info.items():
+        if not is_id(name):
+            continue
         try:
             ids[name] = UUID(text) if len(text) == 36 else _refuse_id(text)
         except ValueError:

@@ -11,8 +11,10 @@ from pydantic import Field
 from wellio.accounts.auth_sessions import authenticate
 from wellio.chat.conversations import list_member_ids
 from wellio.chat.history import MAX_LIMIT, sync
+from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
+from wellio.chat.reactions import Emoji, set_reaction
 from wellio.chat.receipts import MAX_DELIVERED, Delivered, ReadUpTo, Seq, mark_delivered, mark_read
-from wellio.chat.values import NewMessage
+from wellio.chat.values import Body, NewMessage
 from wellio.errors import Unauthorized
 from wellio.realtime.devices import Device
 from wellio.realtime.presence import Presence, Status
@@ -25,6 +27,21 @@ TYPING_MS = 5000
 
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
+
+
+class Edited(Input):
+    message_id: UUID
+    body: Body
+
+
+class Deleted(Input):
+    message_id: UUID
+
+
+class Reaction(Input):
+    message_id: UUID
+    emoji: Emoji
+    on: Flag
 
 
 class Read(Input):
@@ -82,6 +99,23 @@ class Events:
         sent = await self.services.messages.send(device.actor, new)
         return {"data": sent.message, "duplicate": sent.duplicate}
 
+    async def edit_message(self, device: Device, edited: Edited) -> Ack:
+        services, edit = self.services, MessageEdit(body=edited.body)
+        changed = await edit_message(services.outbox, services.live, device.actor, edited.message_id, edit)
+        return {"seq": changed.seq}
+
+    async def delete_message(self, device: Device, deleted: Deleted) -> Ack:
+        services = self.services
+        changed = await delete_message(services.outbox, services.live, device.actor, deleted.message_id)
+        return {"seq": changed.seq}
+
+    async def set_reaction(self, device: Device, reaction: Reaction) -> Ack:
+        services, message_id = self.services, reaction.message_id
+        changed = await set_reaction(
+            services.outbox, services.live, device.actor, message_id, reaction.emoji, on=reaction.on
+        )
+        return {"seq": changed.seq}
+
     async def read(self, device: Device, read: Read) -> Ack:
         services = self.services
         up_to = ReadUpTo(seq=read.seq)
@@ -129,6 +163,9 @@ class Events:
 
 INCOMING: Mapping[str, Incoming] = {
     "message:send": Incoming(NewMessage, Events.send_message),
+    "message:edit": Incoming(Edited, Events.edit_message),
+    "message:delete": Incoming(Deleted, Events.delete_message),
+    "reaction:set": Incoming(Reaction, Events.set_reaction),
     "message:read": Incoming(Read, Events.read),
     "message:delivered": Incoming(DeliveredItems, Events.delivered),
     "typing": Incoming(Typing, Events.typing),

@@ -1,0 +1,74 @@
+"""Messages that are edited or deleted. What is deleted keeps its place in the log, and nothing of what it held."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from wellio.accounts.actors import Actor
+from wellio.chat.conversations import list_member_ids
+from wellio.chat.held_messages import Changed, HeldMessage, hold_message
+from wellio.chat.log import append, publish_entry
+from wellio.chat.values import Body
+from wellio.errors import Forbidden
+from wellio.live import Live
+from wellio.outbox import Outbox
+from wellio.values import Input
+
+UPDATE_BODY = "update messages set body = $3, edited_at = $4, changed_seq = $5 where practice_id = $1 and id = $2"
+
+ERASE_MESSAGE = """
+with reactions as (delete from message_reactions where message_id = $2)
+update messages
+set body = '', reaction_count = 0, deleted_at = $3, changed_seq = $4
+where practice_id = $1 and id = $2
+"""
+
+
+class MessageEdit(Input):
+    body: Body
+
+
+async def edit_message(outbox: Outbox, live: Live, actor: Actor, message_id: UUID, edit: MessageEdit) -> Changed:
+    """By its sender; the same words again change nothing. Raises NotFound, Forbidden, Conflict (deleted)."""
+    async with outbox.transaction() as tx:
+        held = await hold_message(tx, actor, message_id)
+        _check_edit(actor, held)
+        if edit.body == held.message.body:
+            return Changed(held.message, held.changed_seq)
+        message = replace(held.message, body=edit.body, edited_at=datetime.now(UTC))
+        told = {"message": message}
+        entry = await append(tx, actor, message.conversation_id, "message:updated", told, message_id=message.id)
+        await tx.connection.execute(
+            UPDATE_BODY, actor.practice_id, message.id, message.body, message.edited_at, entry.seq
+        )
+        audience = await list_member_ids(tx.connection, actor, message.conversation_id)
+    publish_entry(live, audience, entry)
+    return Changed(message, entry.seq)
+
+
+async def delete_message(outbox: Outbox, live: Live, actor: Actor, message_id: UUID) -> Changed:
+    """By its sender, in a group also by its admins; what is deleted stays so. Raises NotFound, Forbidden."""
+    async with outbox.transaction() as tx:
+        held = await hold_message(tx, actor, message_id)
+        _check_delete(actor, held)
+        if held.message.deleted_at is not None:
+            return Changed(held.message, held.changed_seq)
+        message = replace(held.message, body="", attachments=(), reactions={}, deleted_at=datetime.now(UTC))
+        told = {"message_id": message.id, "deleted_at": message.deleted_at}
+        entry = await append(tx, actor, message.conversation_id, "message:deleted", told, message_id=message.id)
+        await tx.connection.execute(ERASE_MESSAGE, actor.practice_id, message.id, message.deleted_at, entry.seq)
+        audience = await list_member_ids(tx.connection, actor, message.conversation_id)
+    publish_entry(live, audience, entry)
+    return Changed(message, entry.seq)
+
+
+def _check_edit(actor: Actor, held: HeldMessage) -> None:
+    if held.message.sender_id != actor.user_id:
+        raise Forbidden("Only its sender edits a message.")
+    held.must_be_there()
+
+
+def _check_delete(actor: Actor, held: HeldMessage) -> None:
+    admin = held.kind == "group" and held.role == "admin"
+    if held.message.sender_id != actor.user_id and not admin:
+        raise Forbidden("Only its sender, or an admin of the group, deletes a message.")
