@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import aiohttp
@@ -18,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from tests.api import Api
+from tests.databases import Databases, address_of
 from tests.factories import House, make_house
 from tests.loop_guard import nothing_blocks, open_tasks
 from tests.waiting import eventually
@@ -53,7 +53,7 @@ def pytest_configure() -> None:
 
 
 def url_of(database: str) -> str:
-    return urlunsplit(urlsplit(ADMIN_URL)._replace(path=f"/{database}"))
+    return address_of(database, admin_url=ADMIN_URL)
 
 
 @pytest.fixture(scope="session")
@@ -74,14 +74,19 @@ async def template(admin: asyncpg.Connection) -> AsyncIterator[str]:
     await admin.execute(f'drop database "{name}" with (force)')
 
 
+@pytest.fixture(scope="session")
+async def databases(admin: asyncpg.Connection, template: str) -> AsyncIterator[Databases]:
+    databases = Databases(admin, ADMIN_URL, template)
+    yield databases
+    await databases.stop()
+
+
 @pytest.fixture
-async def database_url(admin: asyncpg.Connection, template: str) -> AsyncIterator[str]:
-    """The address of a fresh database with the current schema."""
-    name = f"test_{uuid4().hex[:12]}"
-    # file_copy is slower to write and quicker to drop; wal_log wins for a small template
-    await admin.execute(f'create database "{name}" template "{template}"')
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """The address of an empty database with the current schema."""
+    name = await databases.take()
     yield url_of(name)
-    await admin.execute(f'drop database "{name}" with (force)')
+    await databases.give_back(name)
 
 
 @pytest.fixture
