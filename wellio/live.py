@@ -6,8 +6,18 @@ database is the truth, so nothing here may fail or wait, and nobody needs to lis
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in which conversation's log an entry stands, and when it was made."""
+
+    conversation_id: UUID
+    seq: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +25,8 @@ class Push:
     """`event` with `data` (JSON-able) for every device of `user_ids`.
 
     `ephemeral`: dropped first when a device reads slowly (typing, presence).
-    `skip_sid`: the one connection that knows already.
+    `skip_sid`: the one connection that knows already. `place`: of what is in a conversation's log, so that a device
+    that comes back can say how far it got.
     """
 
     user_ids: tuple[UUID, ...]
@@ -23,6 +34,7 @@ class Push:
     data: Any
     ephemeral: bool = False
     skip_sid: str | None = None
+    place: Place | None = None
 
 
 class Live:
@@ -41,7 +53,10 @@ class Live:
         *,
         ephemeral: bool = False,
         skip_sid: str | None = None,
+        place: Place | None = None,
     ) -> None:
-        push = Push(user_ids=tuple(user_ids), event=event, data=data, ephemeral=ephemeral, skip_sid=skip_sid)
+        push = Push(
+            user_ids=tuple(user_ids), event=event, data=data, ephemeral=ephemeral, skip_sid=skip_sid, place=place
+        )
         for listener in self._listeners:
             listener(push)

@@ -10,7 +10,7 @@ function connect({ client, url, auth, options }) {
   const socket = io(url, { auth, forceNew: true, ...options });
   clients.set(client, socket);
   const tell = (what, data) => say({ client, what, data: data ?? null });
-  socket.on("connect", () => tell("connect", { id: socket.id, transport: socket.io.engine.transport.name }));
+  socket.on("connect", () => tell("connect", { id: socket.id, transport: socket.io.engine.transport.name, recovered: Boolean(socket.recovered) }));
   socket.on("disconnect", (reason) => tell("disconnect", reason));
   socket.on("connect_error", (error) => tell("connect_error", { message: error.message, data: error.data }));
   socket.io.on("reconnect_attempt", () => tell("reconnect_attempt"));

@@ -108,6 +108,56 @@ class Link:
         self._ends -= ends
 
 
+class Balancer:
+    """A port in front of Wellio's processes. Its links can be cut, and new ones refused until one is named again."""
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self._to: int | None = None
+        self._server: asyncio.Server | None = None
+        self._ends: set[asyncio.StreamWriter] = set()
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+
+    def lead_to(self, url: str) -> None:
+        """From now on."""
+        self._to = urlsplit(url).port
+
+    async def cut(self) -> None:
+        """Without a goodbye, and nobody gets through any more."""
+        self._to = None
+        for end in self._ends:
+            end.transport.abort()
+        await eventually(lambda: not self._ends)
+
+    async def stop(self) -> None:
+        await self.cut()
+        assert self._server
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._to is None:
+            writer.transport.abort()
+            return
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        ends = {writer, far_writer}
+        self._ends |= ends
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        self._ends -= ends
+
+
+@asynccontextmanager
+async def balancer() -> AsyncIterator[Balancer]:
+    made = Balancer()
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):

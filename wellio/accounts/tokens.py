@@ -49,6 +49,7 @@ class _Keys:
     signing: bytes
     refresh: bytes
     form: bytes
+    connection: bytes
 
 
 class Tokens:
@@ -120,6 +121,23 @@ class Tokens:
         given = token.encode("utf-8", "surrogatepass")
         return any(hmac.compare_digest(_digest(keys.form, cookie).encode(), given) for keys in self._keys)
 
+    def new_connection_id(self, session_id: UUID) -> str:
+        """What a client calls its connection by when it comes back. It opens nothing without a token of the session."""
+        return self._connection_id(self._current, session_id, secrets.token_urlsafe(9))
+
+    def is_connection_id(self, session_id: UUID, connection_id: str) -> bool:
+        """Whether it was made for this session, by whatever process."""
+        nonce = connection_id.partition(".")[0]
+        given = connection_id.encode("utf-8", "surrogatepass")
+        return any(
+            hmac.compare_digest(self._connection_id(keys, session_id, nonce).encode("utf-8", "surrogatepass"), given)
+            for keys in self._keys
+        )
+
+    @staticmethod
+    def _connection_id(keys: _Keys, session_id: UUID, nonce: str) -> str:
+        return f"{nonce}.{_digest(keys.connection, f'{session_id} {nonce}')}"
+
 
 def _keys(secret: str) -> _Keys:
     def derive(purpose: bytes) -> bytes:
@@ -130,6 +148,7 @@ def _keys(secret: str) -> _Keys:
         signing=derive(b"wellio access token") * 2,
         refresh=derive(b"wellio refresh token"),
         form=derive(b"wellio form token"),
+        connection=derive(b"wellio connection"),
     )
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from wellio.accounts.actors import Actor
 from wellio.db import Row
 from wellio.errors import NotFound
-from wellio.live import Live
+from wellio.live import Live, Place
 from wellio.outbox import Transaction
 
 EntryType = Literal["message:updated", "message:deleted", "reaction:changed", "member:changed", "conversation:updated"]
@@ -49,6 +49,7 @@ class Entry:
     conversation_id: UUID
     seq: int
     data: Mapping[str, Any]
+    created_at: datetime
 
 
 async def lock_conversation(tx: Transaction, actor: Actor, conversation_id: UUID) -> Row:
@@ -87,13 +88,15 @@ async def append_all(
 ) -> list[Entry]:
     """As `append`, several entries of one type in their order."""
     kept = [None if entry_type == "message:updated" else each for each in data]
+    now = datetime.now(UTC)
     rows = await tx.connection.fetch(
-        APPEND, actor.practice_id, conversation_id, entry_type, message_id, actor.user_id, kept, datetime.now(UTC)
+        APPEND, actor.practice_id, conversation_id, entry_type, message_id, actor.user_id, kept, now
     )
-    return [Entry(entry_type, conversation_id, row["seq"], each) for row, each in zip(rows, data, strict=True)]
+    return [Entry(entry_type, conversation_id, row["seq"], each, now) for row, each in zip(rows, data, strict=True)]
 
 
 def publish_entry(live: Live, user_ids: Iterable[UUID], entry: Entry) -> None:
     """After the commit, to the members."""
     data = {"conversation_id": entry.conversation_id, "seq": entry.seq, **entry.data}
-    live.publish(user_ids, entry.type, data)
+    place = Place(entry.conversation_id, entry.seq, entry.created_at)
+    live.publish(user_ids, entry.type, data, place=place)

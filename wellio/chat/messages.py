@@ -18,7 +18,7 @@ from wellio.chat.batches import Stored, Waiting, store_at_once, store_locked
 from wellio.chat.values import Message, NewMessage, Sent
 from wellio.errors import Unavailable
 from wellio.idempotency import Once
-from wellio.live import Live
+from wellio.live import Live, Place
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 
@@ -156,7 +156,8 @@ class _Lane:
             else:
                 waiting.sent.set_exception(outcome)
         for message in stored.messages:
-            self._live.publish(stored.audiences[message.conversation_id], "message:new", message)
+            place = Place(message.conversation_id, message.seq, message.created_at)
+            self._live.publish(stored.audiences[message.conversation_id], "message:new", message, place=place)
         self._metrics.messages.inc(len(stored.messages))
         self._metrics.message_batch.observe(len(stored.messages))
 

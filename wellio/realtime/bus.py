@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from redis.exceptions import RedisError
 
 from wellio.encoding import to_json
 from wellio.ids import uuid7
-from wellio.live import Push
+from wellio.live import Place, Push
 from wellio.metrics import Metrics
 from wellio.realtime.outgoing import Encoded
 from wellio.tasks import end_tasks
@@ -117,7 +118,9 @@ class Bus:
 
     def publish_push(self, push: Push, packet: Encoded) -> None:
         if self.peers:
-            header = {"users": push.user_ids, "event": push.event, "ephemeral": push.ephemeral}
+            header = {
+                "users": push.user_ids, "event": push.event, "ephemeral": push.ephemeral, "place": push.place,
+            }  # fmt: skip
             self._put("push", header, packet.payload)
 
     def publish(self, kind: str, **header: Any) -> None:
@@ -245,3 +248,10 @@ class Bus:
 
 def users_of(header: dict[str, Any]) -> Sequence[UUID]:
     return [UUID(user_id) for user_id in header["users"]]
+
+
+def place_of(header: dict[str, Any]) -> Place | None:
+    place = header.get("place")
+    if place is None:
+        return None
+    return Place(UUID(place["conversation_id"]), place["seq"], datetime.fromisoformat(place["at"]))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
+from wellio.realtime.offsets import Offset, Placed
 from wellio.realtime.outgoing import Encoded, Outgoing
 
 
@@ -14,31 +15,42 @@ from wellio.realtime.outgoing import Encoded, Outgoing
 class Device:
     """One connection of a signed-in user. `expires_at`: of its token, Unix seconds.
 
-    `ready` is the first thing it gets, when the client knows that it is connected; `held` is what came in before.
+    `first` is what it gets first, when the client knows that it is connected: what it missed, if it came back, and
+    session:ready. `held` is what came in before. `offset`: what it has; None for a client that takes none.
     """
 
     connection: str
     actor: Actor
     expires_at: int
     outgoing: Outgoing
-    ready: Encoded | None = None
+    first: list[Encoded] = field(default_factory=list)
+    recovered: bool = False
+    offset: Offset | None = None
     held: list[Encoded] | None = field(default_factory=list)
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def send(self, packet: Encoded) -> None:
         if self.held is not None:
             self.held.append(packet)
-        else:
-            self.outgoing.put_nowait(packet)
+            return
+        if self.offset is not None and isinstance(packet, Placed):
+            self.offset, packet = packet.after(self.offset)
+        self.outgoing.put_nowait(packet)
 
     def release(self) -> None:
-        """Sends session:ready, and then what came in meanwhile."""
-        packets, self.held = self.held or [], None
-        if self.ready is not None:
-            packets.insert(0, self.ready)
-            self.ready = None
-        for packet in packets:
-            self.outgoing.put_nowait(packet)
+        """Sends what comes first, and then what came in meanwhile."""
+        held, self.held = self.held or [], None
+        self.outgoing.put_first(self.first)
+        self.first = []
+        for packet in held:
+            if not (self.recovered and self._has(packet)):
+                self.send(packet)
+
+    def _has(self, packet: Encoded) -> bool:
+        """What was missed may have been pushed to it as well."""
+        if self.offset is None or not isinstance(packet, Placed):
+            return False
+        return self.offset.has(packet.place.conversation_id, packet.place.seq)
 
     @property
     def token_expires_at(self) -> datetime:

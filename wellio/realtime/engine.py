@@ -28,6 +28,7 @@ from wellio.tasks import end_tasks
 # EVENT packets of the default namespace: type, ack id, arguments.
 EVENT = re.compile(r"2([0-9]{0,15})(\[.*)", re.DOTALL)
 CONNECT, DISCONNECT, ACK = "0", "1", "3"
+PYTHON_TIME = re.compile(r"(^|&)t=\d+\.\d+(&|$)", re.ASCII)
 # What a client may send in a frame: CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP. No binary, no base64.
 FRAME_TYPES = frozenset("123456")
 
@@ -104,13 +105,14 @@ class Roomless(socketio.AsyncManager):  # type: ignore[misc]
 class Hooks:
     """What the server asks and tells, about a connection by engineio's name for it.
 
-    opened: it is there. connect: may it come in, with this auth payload? (raises ConnectionRefusedError)
+    opened: it is there. connect: may it come in, with this auth payload? (raises ConnectionRefusedError; gives what
+    it shall call the connection by when it comes back, its `pid`, or None)
     accepted: it was told that it is in. event: the JSON of an event's name and arguments; gives the ack's.
     overflowed: it takes too little. left: it signed off, or is going. closed: it is gone.
     """
 
     opened: Callable[[str], None]
-    connect: Callable[[str, Any], Awaitable[None]]
+    connect: Callable[[str, Any], Awaitable[str | None]]
     accepted: Callable[[str], None]
     event: Callable[[str, str], Awaitable[bytes]]
     overflowed: Callable[[str], None]
@@ -123,6 +125,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     def __init__(self, hooks: Hooks, **options: Any) -> None:
         self._hooks = hooks
+        self._pids: dict[str, str] = {}  # of those who are being let in
         super().__init__(
             client_manager=Roomless(hooks.accepted),
             async_mode="aiohttp",
@@ -166,6 +169,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         await super()._handle_eio_connect(eio_sid, {})
         queue: Outgoing = self.eio.sockets[eio_sid].queue
+        queue.takes_offsets = takes_offsets(environ)
         queue.belongs_to(self.eio.sockets[eio_sid])
         queue.on_overflow = lambda: self._hooks.overflowed(eio_sid)
         self._hooks.opened(eio_sid)
@@ -208,7 +212,24 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self._hooks.closed(eio_sid)
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
-        await self._hooks.connect(self.manager.eio_sid_from_sid(sid, "/"), auth)
+        eio_sid = self.manager.eio_sid_from_sid(sid, "/")
+        if pid := await self._hooks.connect(eio_sid, auth):
+            self._pids[eio_sid] = pid
+
+    async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
+        if str(pkt.packet_type) == CONNECT and eio_sid in self._pids:
+            pkt.data["pid"] = self._pids.pop(eio_sid)
+        await super()._send_packet(eio_sid, pkt)
+
+
+def takes_offsets(environ: dict[str, Any]) -> bool:
+    """Whether a client's handlers stand one argument more. Python's do not: they are called with all there are.
+
+    It is known by its timestamp, seconds with a fraction (JavaScript's, Java's and Swift's have no point in theirs, or
+    none), and by the libraries that it connects through.
+    """
+    named = environ.get("HTTP_USER_AGENT", "").lower().startswith(("python", "websocket-client"))
+    return not named and PYTHON_TIME.search(environ.get("QUERY_STRING", "")) is None
 
 
 class Sparingly(logging.Filter):

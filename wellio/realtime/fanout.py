@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from wellio.encoding import to_json
-from wellio.live import Push
+from wellio.live import Place, Push
 from wellio.metrics import Metrics
 from wellio.realtime.devices import Devices
+from wellio.realtime.offsets import Placed
 from wellio.realtime.outgoing import Encoded
 
 # A device that is this far behind does without typing, presence and receipts.
@@ -19,6 +20,10 @@ def encode_event(event: str, data: Any) -> Encoded:
     return Encoded(b"42" + to_json([event, data]))
 
 
+def placed(packet: Encoded, place: Place | None) -> Encoded:
+    return packet if place is None else Placed(packet.payload, place)
+
+
 class Fanout:
     """Gives packets to the devices that are connected to this process."""
 
@@ -27,7 +32,7 @@ class Fanout:
 
     def push(self, push: Push) -> Encoded:
         """Encodes a push, gives it to the local devices, and returns it for those elsewhere."""
-        packet = encode_event(push.event, push.data)
+        packet = placed(encode_event(push.event, push.data), push.place)
         self.deliver(push.user_ids, packet, event=push.event, ephemeral=push.ephemeral, skip=push.skip_sid)
         return packet
 

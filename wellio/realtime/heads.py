@@ -7,7 +7,7 @@ the heads now and then, and at once when the link between processes was lost, fr
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from wellio.chat.history import list_heads
@@ -89,5 +89,5 @@ class Heads:
             self._fanout.deliver([user_id], packet, event="chat:heads", ephemeral=True)
 
 
-def heads_json(heads: dict[UUID, int]) -> dict[str, int]:
+def heads_json(heads: Mapping[UUID, int]) -> dict[str, int]:
     return {str(conversation_id): seq for conversation_id, seq in heads.items()}

@@ -5,8 +5,9 @@ aiohttp 3.14 (`WebSocketResponse._writer`), as `engine.py` does on the rest.
 """
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -71,6 +72,7 @@ class Outgoing:
         self._writer: asyncio.Future[None] | None = None  # engineio's writer, while it has nothing to write
         self._handed = 0
         self.bytes = 0
+        self._allowed_packets, self._allowed_bytes = MAX_QUEUED_PACKETS, MAX_QUEUED_BYTES
         self._frames: list[bytes] = []  # written at the end of this turn of the event loop
         self._frames_size = 0
         self._socket: Any = None  # engineio.AsyncSocket
@@ -80,6 +82,7 @@ class Outgoing:
         self._closing = False  # a close frame is on its way
         self._over = asyncio.Event()  # nothing is read from it any more
         self.aborted = False
+        self.takes_offsets = True
         self.on_overflow: Callable[[], None] = lambda: None
 
     def belongs_to(self, socket: Any) -> None:
@@ -106,7 +109,7 @@ class Outgoing:
             if self.aborted or self._written(packet):
                 return
             self._flush()
-            if len(self._packets) >= MAX_QUEUED_PACKETS or self.bytes + _size(packet) > MAX_QUEUED_BYTES:
+            if len(self._packets) >= self._allowed_packets or self.bytes + _size(packet) > self._allowed_bytes:
                 self.on_overflow()
                 return
             self.bytes += _size(packet)
@@ -139,6 +142,8 @@ class Outgoing:
             raise asyncio.QueueEmpty
         self._handed += 1
         packet = self._packets.popleft()
+        if not self._packets:
+            self._allowed_packets, self._allowed_bytes = MAX_QUEUED_PACKETS, MAX_QUEUED_BYTES
         if packet is not None:
             self.bytes -= _size(packet)
         return packet
@@ -150,6 +155,13 @@ class Outgoing:
         """Returns at once: a polite close would wait for ever on a reader that has stopped."""
 
     # ------------------------------------------------ what Wellio calls
+
+    def put_first(self, packets: Iterable[Packet]) -> None:
+        """What a connection begins with, however much that is: as much more may wait until all has been taken."""
+        self._allowed_packets = self._allowed_bytes = sys.maxsize
+        for packet in packets:
+            self.put_nowait(packet)
+        self._allowed_packets, self._allowed_bytes = MAX_QUEUED_PACKETS + self.qsize(), MAX_QUEUED_BYTES + self.bytes
 
     @property
     def idle(self) -> bool:

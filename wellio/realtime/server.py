@@ -7,10 +7,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import orjson
 from aiohttp import web
@@ -18,20 +19,21 @@ from pydantic import ValidationError
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from wellio.accounts.auth_sessions import authenticate
-from wellio.chat.history import MAX_LIMIT, list_heads
+from wellio.chat.history import MAX_LIMIT
 from wellio.chat.receipts import count_unread
 from wellio.encoding import to_json
 from wellio.errors import Invalid, Malformed, TooMany, Unauthorized, Unavailable, WellioError
 from wellio.live import Push
-from wellio.realtime.bus import Bus, Listeners, users_of
+from wellio.realtime.bus import Bus, Listeners, place_of, users_of
 from wellio.realtime.devices import Device, Devices
 from wellio.realtime.engine import Hooks, Server, Sparingly
 from wellio.realtime.errors import INTERNAL, error_body, invalid, refusal
 from wellio.realtime.events import INCOMING, Events, seconds_left
-from wellio.realtime.fanout import Fanout, encode_event
+from wellio.realtime.fanout import Fanout, encode_event, placed
 from wellio.realtime.heads import Heads, heads_json
 from wellio.realtime.outgoing import Encoded
 from wellio.realtime.presence import Presence
+from wellio.realtime.returns import Returns
 from wellio.realtime.revocations import Revocations
 from wellio.services import Services
 
@@ -94,6 +96,7 @@ class Realtime:
                 died=self._presence.process_died,
             )
         )
+        self._returns = Returns(services)
         self._events = Events(services, self._presence, self._arm)
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._busy = 0
@@ -203,10 +206,10 @@ class Realtime:
     def _cut(self, connection: str) -> None:
         self._server.spawn(self._server.drop(connection))
 
-    async def _connect(self, connection: str, auth: Any) -> None:
+    async def _connect(self, connection: str, auth: Any) -> str | None:
         """Raises Refused, which the client gets as connect_error with `data.code`."""
         try:
-            await self._let_in(connection, auth)
+            return await self._let_in(connection, auth)
         except Unavailable as error:
             if error.code == "DRAINING":
                 raise _refused(error) from None
@@ -219,7 +222,8 @@ class Realtime:
             log.exception("connect failed")
             raise Refused("Internal error. It was logged.", {"code": "INTERNAL"}) from None
 
-    async def _let_in(self, connection: str, auth: Any) -> None:
+    async def _let_in(self, connection: str, auth: Any) -> str | None:
+        """What the client calls the connection by when it comes back, if it takes that."""
         if self._draining:
             raise Unavailable("This process is going away; connect again.", code="DRAINING", retry_after_s=1)
         token = auth.get("token") if isinstance(auth, dict) else None
@@ -236,19 +240,21 @@ class Realtime:
         # From here on it is pushed to, so nothing falls between the heads it reads and its first push.
         self._devices.add(device)
         try:
-            device.ready = encode_event("session:ready", await self._ready(device))
+            back = await self._returns.take(device, auth)
+            ready = encode_event("session:ready", await self._ready(device, back.heads))
+            back.begin(device, ready)
         except BaseException:
             self._devices.remove(connection)
             raise
+        return back.pid
 
-    async def _ready(self, device: Device) -> dict[str, Any]:
+    async def _ready(self, device: Device, heads: Mapping[UUID, int]) -> dict[str, Any]:
         actor, db = device.actor, self._services.db
-        heads = await list_heads(db, [(actor.practice_id, actor.user_id)])
         return {
             "user_id": actor.user_id,
             "server_time": datetime.now(UTC),
             "token_expires_at": device.token_expires_at,
-            "heads": heads_json(heads[actor.user_id]),
+            "heads": heads_json(heads),
             "unread": (await count_unread(db, actor)).unread,
             "presence": await self._presence.list_online(actor),
             "limits": LIMITS,
@@ -321,7 +327,10 @@ class Realtime:
     def _message_from_elsewhere(self, process: str, kind: str, header: dict[str, Any], packet: bytes) -> None:
         if kind == "push":
             self._fanout.deliver(
-                users_of(header), Encoded(packet), event=header["event"], ephemeral=header["ephemeral"]
+                users_of(header),
+                placed(Encoded(packet), place_of(header)),
+                event=header["event"],
+                ephemeral=header["ephemeral"],
             )
         elif kind == "presence":
             self._presence.take(process, header)
