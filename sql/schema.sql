@@ -71,6 +71,38 @@ begin
 
 end $$;
 
+CREATE FUNCTION public.count_added_clients() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into client_counts (practice_id, coach_id, status, churn_band, tags, clients)
+    select a.practice_id, a.coach_id, a.status, a.churn_band, a.tags, count(*)
+    from added a
+    group by a.practice_id, a.coach_id, a.status, a.churn_band, a.tags;
+
+    return null;
+
+end
+$$;
+
+CREATE FUNCTION public.count_changed_client() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into client_counts (practice_id, coach_id, status, churn_band, tags, clients)
+    values (old.practice_id, old.coach_id, old.status, old.churn_band, old.tags, -1);
+
+    if tg_op = 'UPDATE' then
+        insert into client_counts (practice_id, coach_id, status, churn_band, tags, clients)
+        values (new.practice_id, new.coach_id, new.status, new.churn_band, new.tags, 1);
+
+    end if;
+
+    return null;
+
+end
+$$;
+
 CREATE FUNCTION public.count_sealed(table_name text, column_name text) RETURNS TABLE(key_id text, how_many bigint)
     LANGUAGE plpgsql STABLE
     AS $_$
@@ -79,6 +111,31 @@ begin
         'select sealing_key(%2$I), count(*) from %1$I where %2$I is not null group by 1', table_name, column_name);
 
 end $_$;
+
+CREATE FUNCTION public.counted_clients(practice uuid, viewer_role text, viewer uuid, wanted_status text, wanted_tag text, wanted_coach uuid, without_coach boolean, wanted_band text, active_from timestamp with time zone, active_to timestamp with time zone, created_from timestamp with time zone, created_to timestamp with time zone, word text, other_words text[]) RETURNS TABLE(status text, coach_id uuid, churn_band text, tags text[], clients bigint)
+    LANGUAGE sql STABLE
+    AS $$
+    select n.status, n.coach_id, n.churn_band, n.tags, n.clients
+    from client_counts n
+    where coalesce(active_from, active_to, created_from, created_to) is null and word is null
+      and n.practice_id = practice
+      and (viewer_role = 'owner' or (viewer_role = 'coach' and n.coach_id = viewer))
+      and case when wanted_status is null then n.status <> 'archived'
+               when wanted_status = 'any' then true
+               else n.status = wanted_status end
+      and (wanted_tag is null or n.tags @> array[wanted_tag])
+      and (wanted_coach is null or n.coach_id = wanted_coach)
+      and (not without_coach or n.coach_id is null)
+      and case when wanted_band is null then true
+               when wanted_band = 'none' then n.churn_band is null
+               else n.churn_band = wanted_band end
+    union all
+    select m.status, m.coach_id, m.churn_band, m.tags, 1
+    from matching_clients(practice, viewer_role, viewer, wanted_status, wanted_tag, wanted_coach, without_coach,
+                          wanted_band, active_from, active_to, created_from, created_to, word, other_words) m
+    where coalesce(active_from, active_to, created_from, created_to) is not null or word is not null
+       or viewer_role = 'client'
+$$;
 
 CREATE FUNCTION public.end_sessions_of_changed_user() RETURNS trigger
     LANGUAGE plpgsql
@@ -100,6 +157,22 @@ CREATE FUNCTION public.fold_text(written text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     AS $$
     select lower(public.unaccent('public.unaccent'::regdictionary, normalize(written, nfkc)))
+$$;
+
+CREATE FUNCTION public.follow_prediction() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+    changed predictions := case when tg_op = 'DELETE' then old else new end;
+
+begin
+    update clients c
+    set churn_band = case when tg_op = 'DELETE' then null else changed.band end
+    where c.practice_id = changed.practice_id and c.id = changed.client_id;
+
+    return null;
+
+end
 $$;
 
 CREATE FUNCTION public.follow_session() RETURNS trigger
@@ -197,6 +270,9 @@ CREATE TABLE public.clients (
     name_key text GENERATED ALWAYS AS (public.name_key(first_name, last_name)) STORED NOT NULL,
     phone_key text GENERATED ALWAYS AS (public.phone_key(phone)) STORED,
     search_text text GENERATED ALWAYS AS (public.fold_text(((((((first_name || ' '::text) || last_name) || ' '::text) || COALESCE(email, ''::text)) || ' '::text) || COALESCE(public.phone_key(phone), ''::text)))) STORED NOT NULL,
+    churn_band text,
+    activity_day date GENERATED ALWAYS AS (((last_activity_at AT TIME ZONE 'UTC'::text))::date) STORED,
+    CONSTRAINT clients_churn_band CHECK ((churn_band = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
     CONSTRAINT clients_status CHECK ((status = ANY (ARRAY['lead'::text, 'onboarding'::text, 'active'::text, 'paused'::text, 'churned'::text, 'archived'::text]))),
     CONSTRAINT clients_status_before CHECK ((status_before = ANY (ARRAY['lead'::text, 'onboarding'::text, 'active'::text, 'paused'::text, 'churned'::text])))
 );
@@ -206,7 +282,6 @@ CREATE FUNCTION public.matching_clients(practice uuid, viewer_role text, viewer 
     AS $$
     select c.*
     from visible_clients(practice, viewer_role, viewer) c
-    left join predictions p on p.practice_id = practice and p.client_id = c.id
     where case when wanted_status is null then c.status <> 'archived'
                when wanted_status = 'any' then true
                else c.status = wanted_status end
@@ -214,8 +289,8 @@ CREATE FUNCTION public.matching_clients(practice uuid, viewer_role text, viewer 
       and (wanted_coach is null or c.coach_id = wanted_coach)
       and (not without_coach or c.coach_id is null)
       and case when wanted_band is null then true
-               when wanted_band = 'none' then p.band is null
-               else p.band = wanted_band end
+               when wanted_band = 'none' then c.churn_band is null
+               else c.churn_band = wanted_band end
       and (active_from is null or c.last_activity_at >= active_from)
       and (active_to is null or c.last_activity_at < active_to)
       and (created_from is null or c.created_at >= created_from)
@@ -600,6 +675,16 @@ CASE
     WHEN (charge_id IS NULL) THEN (amount_minor >= 0)
     ELSE (amount_minor <= 0)
 END)
+);
+
+CREATE TABLE public.client_counts (
+    practice_id uuid NOT NULL,
+    coach_id uuid,
+    status text NOT NULL,
+    churn_band text,
+    tags text[] NOT NULL,
+    clients bigint NOT NULL,
+    summed boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.client_fields (
@@ -1716,9 +1801,15 @@ CREATE UNIQUE INDEX charges_purchase_key ON public.charges USING btree (purchase
 
 CREATE INDEX charges_session_idx ON public.charges USING btree (practice_id, session_id) WHERE (session_id IS NOT NULL);
 
+CREATE INDEX client_counts_practice_idx ON public.client_counts USING btree (practice_id);
+
+CREATE INDEX client_counts_to_sum_idx ON public.client_counts USING btree (practice_id) WHERE (NOT summed);
+
 CREATE INDEX client_goals_client_idx ON public.client_goals USING btree (practice_id, client_id, created_at DESC, id);
 
 CREATE INDEX client_notes_client_idx ON public.client_notes USING btree (practice_id, client_id, pinned DESC, created_at DESC, id);
+
+CREATE INDEX clients_activity_idx ON public.clients USING btree (practice_id, activity_day NULLS FIRST);
 
 CREATE INDEX clients_coach_idx ON public.clients USING btree (practice_id, coach_id, created_at DESC, id);
 
@@ -1731,6 +1822,8 @@ CREATE INDEX clients_name_idx ON public.clients USING btree (practice_id, name_k
 CREATE INDEX clients_phone_idx ON public.clients USING btree (practice_id, phone_key);
 
 CREATE INDEX clients_search_idx ON public.clients USING gin (practice_id, search_text public.gin_trgm_ops);
+
+CREATE INDEX clients_unpredicted_idx ON public.clients USING btree (practice_id, id) WHERE (churn_band IS NULL);
 
 CREATE INDEX conversation_members_user_idx ON public.conversation_members USING btree (practice_id, user_id) WHERE (left_at IS NULL);
 
@@ -1864,6 +1957,12 @@ CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON publ
 
 CREATE TRIGGER charges_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.charges FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
 
+CREATE TRIGGER clients_added_counted AFTER INSERT ON public.clients REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION public.count_added_clients();
+
+CREATE TRIGGER clients_changed_counted AFTER UPDATE ON public.clients FOR EACH ROW WHEN (((((old.coach_id IS DISTINCT FROM new.coach_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.churn_band IS DISTINCT FROM new.churn_band)) OR (old.tags IS DISTINCT FROM new.tags))) EXECUTE FUNCTION public.count_changed_client();
+
+CREATE TRIGGER clients_deleted_counted AFTER DELETE ON public.clients FOR EACH ROW EXECUTE FUNCTION public.count_changed_client();
+
 CREATE TRIGGER credit_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.credit_entries FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
 
 CREATE TRIGGER credit_entries_left BEFORE INSERT ON public.credit_entries FOR EACH ROW WHEN ((new.amount < 0)) EXECUTE FUNCTION public.check_credits_left();
@@ -1875,6 +1974,10 @@ CREATE TRIGGER package_purchases_append_only BEFORE DELETE OR UPDATE OR TRUNCATE
 CREATE TRIGGER payments_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.payments FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
 
 CREATE TRIGGER payments_taken_back BEFORE INSERT ON public.payments FOR EACH ROW WHEN ((new.payment_id IS NOT NULL)) EXECUTE FUNCTION public.check_payment_taken_back();
+
+CREATE TRIGGER predictions_band AFTER INSERT OR DELETE ON public.predictions FOR EACH ROW EXECUTE FUNCTION public.follow_prediction();
+
+CREATE TRIGGER predictions_band_changed AFTER UPDATE OF band ON public.predictions FOR EACH ROW WHEN ((old.band IS DISTINCT FROM new.band)) EXECUTE FUNCTION public.follow_prediction();
 
 CREATE TRIGGER sessions_participants AFTER INSERT OR UPDATE OF client_id, status, starts_at, ends_at ON public.sessions FOR EACH ROW EXECUTE FUNCTION public.follow_session();
 
@@ -1918,6 +2021,12 @@ ALTER TABLE ONLY public.charges
 
 ALTER TABLE ONLY public.charges
     ADD CONSTRAINT charges_void_fkey FOREIGN KEY (practice_id, client_id, currency, voids_minor, charge_id) REFERENCES public.charges(practice_id, client_id, currency, amount_minor, id);
+
+ALTER TABLE ONLY public.client_counts
+    ADD CONSTRAINT client_counts_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.client_counts
+    ADD CONSTRAINT client_counts_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 
 ALTER TABLE ONLY public.client_fields
     ADD CONSTRAINT client_fields_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);

@@ -1,5 +1,6 @@
 """Finding clients: filters, search, order, and the counts beside the list."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tests.api import Api
 from tests.factories import House, make_client
 from wellio.accounts.actors import Actor
+from wellio.practice.client_counts import sum_counts
 from wellio.practice.client_lists import LIST_BY, Sort
 
 BASE = "/api/v1/clients"
@@ -47,24 +49,29 @@ async def listed(api: Api, actor: Actor, **query: str) -> list[Any]:
     return list(page.data)
 
 
+def in_order(clients: Sequence[Any], sort: str) -> list[Any]:
+    """Values of the field that they are sorted by, as a plain sort has them: without a prediction at the end, without
+    activity where the longest silence is."""
+    values = [c[sort.removeprefix("-")] for c in clients]
+    known = sorted((v for v in values if v is not None), reverse=sort.startswith("-"))
+    unknown = [None] * (len(values) - len(known))
+    return unknown + known if sort == "last_activity_at" else known + unknown
+
+
 @pytest.mark.parametrize("sort", get_args(Sort))
 async def test_pages_of_every_order_hold_everybody_once_and_in_order(api: Api, house: House, sort: str) -> None:
     await fill(api, house)
-    whole = await listed(api, house.owner, sort=sort, status="any")
-    paged: list[Any] = []
-    for page in range(1, 8):
-        params = {"page": str(page), "page_size": "4", "sort": sort, "status": "any"}
-        paged += (await api.get(BASE, house.owner, params=params)).data
-    assert [c["id"] for c in paged] == [c["id"] for c in whole]
-    assert len({c["id"] for c in whole}) == len(whole) == 26
-    field = sort.removeprefix("-")
-    values = [c[field] for c in whole] if field != "name" else []
-    known = [v for v in values if v is not None]
-    assert known == sorted(known, reverse=sort.startswith("-"))
-    if field == "churn_risk":
-        assert values[: len(known)] == known  # without a prediction: at the end, either way
-    if field == "last_activity_at":
-        assert values[0 if sort.startswith("-") else -1] is not None
+    for query in ({"status": "any"}, {"tag": "vip"}, {"q": "n"}, {"churn_band": "none", "status": "any"}):
+        expected = await listed(api, house.owner, **query)
+        assert len(expected) > 2
+        paged: list[Any] = []
+        for page in range(1, len(expected) // 3 + 2):
+            params = {"page": str(page), "page_size": "3", "sort": sort, **query}
+            paged += (await api.get(BASE, house.owner, params=params)).data
+        assert [c["id"] for c in paged] == [c["id"] for c in await listed(api, house.owner, sort=sort, **query)]
+        assert sorted(c["id"] for c in paged) == sorted(c["id"] for c in expected)
+        if "name" not in sort:
+            assert [c[sort.removeprefix("-")] for c in paged] == in_order(expected, sort)
 
 
 async def test_names_are_sorted_without_case_and_accents(api: Api, house: House) -> None:
@@ -204,3 +211,54 @@ async def test_facets_name_coaches_and_leave_out_what_nobody_has(api: Api, house
     assert {(c["name"], c["count"]) for c in facets["coach"]} == {("Carl Coach", 1), ("Cora Coach", 1)}
     assert (facets["status"], facets["tag"]) == ([{"value": "active", "count": 2}], [])
     assert (await api.get(FACETS, house.coach)).data["coach"][0]["coach_id"] == str(house.coach.user_id)
+
+
+# ---------------------------------------------------------------- counts that changes keep
+
+
+async def check_counts(api: Api) -> None:
+    """What changes have added up to is what counting anew finds."""
+    kinds = "practice_id, coach_id, status, churn_band, tags"
+    kept = f"select {kinds}, sum(clients)::bigint from client_counts group by {kinds} having sum(clients) <> 0"
+    anew = f"select {kinds}, count(*) from clients group by {kinds}"
+    assert not await api.db.fetch(f"({kept} except {anew}) union all ({anew} except {kept})")
+    bands = "from clients c left join predictions p on p.client_id = c.id where c.churn_band is distinct from p.band"
+    assert await api.db.fetchval(f"select count(*) {bands}") == 0
+
+
+STORE_BAND = """
+insert into predictions (practice_id, client_id, probability, band, status, horizon_days, as_of)
+values ($1, $2, 0.5, $3, 'ok', 30, now())
+on conflict on constraint predictions_pkey do update set band = excluded.band
+"""
+
+
+async def test_counts_follow_every_change_and_all_of_them_at_once(api: Api, house: House) -> None:
+    await fill(api, house, 12)
+    await check_counts(api)
+    assert await sum_counts(api.db) > 0
+    await check_counts(api)
+    ids = [c["id"] for c in await listed(api, house.owner, status="any")]
+
+    async def change(n: int) -> None:
+        """At odd times and in crossing order, the same few clients."""
+        practice, client_id = house.practice.id, ids[n % 4]
+        if n % 3 == 0:
+            await api.db.execute(STORE_BAND, practice, client_id, ("low", "medium", "high")[n % 7 % 3])
+        elif n % 3 == 1:
+            await sum_counts(api.db)
+        else:
+            await api.db.execute(
+                "update clients set status = $2, tags = $3, coach_id = $4 where id = $1",
+                client_id, ("active", "paused")[n % 2], list(TAGS[: n % 4]), (None, house.coach.user_id)[n % 5 % 2],
+            )  # fmt: skip
+
+    await asyncio.gather(*(change(n) for n in range(40)))
+    await check_counts(api)
+    await api.db.execute("delete from predictions where client_id = $1", ids[0])
+    await api.post(f"{BASE}/bulk", house.owner, json={"client_ids": ids[:6], "action": "archive"})
+    await check_counts(api)
+    assert await sum_counts(api.db) > 0
+    await check_counts(api)
+    rows = "select count(*), count(distinct (coach_id, status, churn_band, tags)) from client_counts"
+    assert len(set(*await api.db.fetch(rows))) == 1

@@ -29,6 +29,7 @@ from wellio.jobs.rotate_keys import rotate_keys
 from wellio.jobs.runs import abandon_runs, claim_run, finish_run
 from wellio.jobs.save_snapshot import save_snapshot
 from wellio.jobs.send_reminders import send_reminders
+from wellio.jobs.sum_client_counts import sum_client_counts
 from wellio.jobs.work import Counts, Function, Work
 from wellio.metrics import Metrics
 from wellio.tasks import end_tasks
@@ -96,6 +97,12 @@ JOBS = (
         mark_no_shows,
         CronTrigger(minute="*/5", second=40, timezone=UTC),
         "every five minutes: sessions that nobody joined were missed, where the policy says so",
+    ),
+    Job(
+        "sum_client_counts",
+        sum_client_counts,
+        CronTrigger(second=50, timezone=UTC),
+        "each minute: put together what changes have added to the counts of clients",
     ),
     Job("end_holds", end_holds, CronTrigger(second=20, timezone=UTC), "each minute: end holds that nobody confirmed"),
 )

@@ -160,6 +160,7 @@ async def upsert_predictions(connection: Connection, moved: Sequence[Moved], tol
     """Stores the last prediction of each client, in one statement; returns what has changed of those `told`."""
     chosen = [m.prediction for m, is_told in zip(moved, told, strict=True) if is_told]
     before = await _list_before(connection, chosen)
+    moved = sorted(moved, key=lambda m: m.prediction.client)  # a new band locks the client: one order for everyone
     predictions = [m.prediction for m in moved]
     columns: list[list[Any]] = [
         [p.practice for p in predictions],

@@ -74,29 +74,57 @@ left join predictions p on p.practice_id = $1 and p.client_id = c.id
 order by c.name_key desc, c.id desc
 """
 
+# By an index over predictions, which also tells apart what is alike. Who has none comes after the rest, and neither
+# part is looked for on a page that has only the other.
 LIST_BY_RISK = """
-select c.*, p.probability, p.band
-from (
+with known as materialized (
+    select coalesce(sum(n.clients), 0)::bigint as clients
+    from counted_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) n
+    where n.churn_band is not null
+), predicted as materialized (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
-    left join predictions r on r.practice_id = $1 and r.client_id = m.id
-    order by r.probability nulls last, m.id
+    join predictions r on r.practice_id = $1 and r.client_id = m.id
+    where $16 < (select clients from known)
+    order by r.probability, r.client_id desc
     limit $15 offset $16
-) chosen
+), others as (
+    select m.id
+    from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
+    where m.churn_band is null and $16 + $15 > (select clients from known)
+    order by m.id desc
+    limit $15 - (select count(*) from predicted)
+    offset greatest(0, $16 - (select clients from known))
+)
+select c.*, p.probability, p.band
+from (select id from predicted union all select id from others) chosen
 join clients c on c.id = chosen.id
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
-order by p.probability nulls last, c.id
+order by p.probability nulls last, c.id desc
 """
 
 LIST_BY_RISK_DESC = """
-select c.*, p.probability, p.band
-from (
+with known as materialized (
+    select coalesce(sum(n.clients), 0)::bigint as clients
+    from counted_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) n
+    where n.churn_band is not null
+), predicted as materialized (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
-    left join predictions r on r.practice_id = $1 and r.client_id = m.id
-    order by r.probability desc nulls last, m.id
+    join predictions r on r.practice_id = $1 and r.client_id = m.id
+    where $16 < (select clients from known)
+    order by r.probability desc, r.client_id
     limit $15 offset $16
-) chosen
+), others as (
+    select m.id
+    from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
+    where m.churn_band is null and $16 + $15 > (select clients from known)
+    order by m.id
+    limit $15 - (select count(*) from predicted)
+    offset greatest(0, $16 - (select clients from known))
+)
+select c.*, p.probability, p.band
+from (select id from predicted union all select id from others) chosen
 join clients c on c.id = chosen.id
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
 order by p.probability desc nulls last, c.id
@@ -108,7 +136,7 @@ select c.*, p.probability, p.band
 from (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
-    order by m.last_activity_at nulls first, m.id
+    order by m.activity_day nulls first, m.last_activity_at nulls first, m.id
     limit $15 offset $16
 ) chosen
 join clients c on c.id = chosen.id
@@ -121,7 +149,7 @@ select c.*, p.probability, p.band
 from (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
-    order by m.last_activity_at desc nulls last, m.id
+    order by m.activity_day desc nulls last, m.last_activity_at desc nulls last, m.id
     limit $15 offset $16
 ) chosen
 join clients c on c.id = chosen.id
@@ -140,46 +168,46 @@ LIST_BY: Mapping[Sort, str] = {
     "-last_activity_at": LIST_BY_ACTIVITY_DESC,
 }
 
-COUNT_CLIENTS = "select count(*) from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+COUNT_CLIENTS = """
+select coalesce(sum(n.clients), 0)::bigint
+from counted_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) n
+"""
 
 # Each facet counts without its own filter, so that the other choices show what they would give. `cube` has the clients
-# that pass all but those four filters by status, coach, band, and whether they have the wanted tag: a few rows, which
-# three facets sum up. A client has many tags, so these are counted apart.
+# that pass all but those four filters by status, coach, band and tags: rows that all four facets sum up.
 COUNT_FACETS = """
-with cube as (
-    select m.status, m.coach_id, p.band, $5::text is null or m.tags @> array[$5] as tagged, count(*) as clients
-    from matching_clients($1, $2, $3, 'any', null, null, false, null, $9, $10, $11, $12, $13, $14) m
-    left join predictions p on p.practice_id = $1 and p.client_id = m.id
-    group by 1, 2, 3, 4
-), flagged as (
-    select status, coach_id, band, clients,
-           tagged,
-           case when $4::text is null then status <> 'archived' when $4 = 'any' then true else status = $4 end
+with cube as materialized (
+    select n.status, n.coach_id, n.churn_band as band, n.tags, sum(n.clients) as clients,
+           $5::text is null or n.tags @> array[$5] as tagged,
+           case when $4::text is null then n.status <> 'archived' when $4 = 'any' then true else n.status = $4 end
                as of_status,
-           ($6::uuid is null or coach_id = $6) and (not $7::boolean or coach_id is null) as of_coach,
-           case when $8::text is null then true else coalesce(band, 'none') = $8 end as of_band
-    from cube
+           ($6::uuid is null or n.coach_id = $6) and (not $7::boolean or n.coach_id is null) as of_coach,
+           case when $8::text is null then true else coalesce(n.churn_band, 'none') = $8 end as of_band
+    from counted_clients($1, $2, $3, 'any', null, null, false, null, $9, $10, $11, $12, $13, $14) n
+    group by n.status, n.coach_id, n.churn_band, n.tags
+    having sum(n.clients) <> 0
 ), tags as (
-    select t.tag, count(*) as clients
-    from matching_clients($1, $2, $3, $4, null, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
-    cross join unnest(m.tags) t (tag)
+    select t.tag, sum(c.clients)::bigint as clients
+    from cube c
+    cross join unnest(c.tags) t (tag)
+    where c.of_status and c.of_coach and c.of_band
     group by t.tag
-    order by count(*) desc, t.tag
+    order by 2 desc, t.tag
     limit $15
 )
 select 'status' as facet, status as value, null as name, sum(clients)::bigint as clients
-from flagged
+from cube
 where tagged and of_coach and of_band
 group by status
 union all
 select 'coach', f.coach_id::text, u.name, sum(f.clients)::bigint
-from flagged f
+from cube f
 left join users u on u.practice_id = $1 and u.id = f.coach_id
 where f.tagged and f.of_status and f.of_band
 group by f.coach_id, u.name
 union all
 select 'band', coalesce(band, 'none'), null, sum(clients)::bigint
-from flagged
+from cube
 where tagged and of_status and of_coach
 group by band
 union all
