@@ -75,8 +75,13 @@ USER = Limit("user", 100, 30)
 WRITES = Limit("writes", 60, 60)
 ANONYMOUS = Limit("anonymous", 100, 60, by_address=True)
 
+# Messages of a user, by socket and by REST: 5 a second with 20 at once.
+MESSAGES = Limit("messages", 20, 4, "Too many messages at once.")
+# New sockets. All of an office come back within a minute after a restart.
+CONNECTS = Limit("connects", 60, 60, "Too many connections were opened from here.", by_address=True)
+
 # What `Route.limit` may name.
-NAMED = {limit.name: limit for limit in (INVITATIONS, API_KEYS, VERIFY_EMAIL)}
+NAMED = {limit.name: limit for limit in (INVITATIONS, API_KEYS, VERIFY_EMAIL, MESSAGES)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from wellio.realtime.events import INCOMING, MAX_CURSORS, MAX_PRESENCE_IDS
+from wellio.realtime.greetings import LIMITS, MAX_SOCKETS
 from wellio.realtime.outgoing import MAX_QUEUED_PACKETS
-from wellio.realtime.server import LIMITS, MAX_SOCKETS
 
 ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "docs" / "socket-protocol.md").read_text()

@@ -85,7 +85,7 @@ REACTION = f"{ONE}/reactions/{{emoji}}"
 ROUTES = (
     Route(
         method="POST", path=BASE, handler=post_message, tag="messages",
-        body=PostedMessage, answer=Message, status=201, creates=True, errors=(404,),
+        body=PostedMessage, answer=Message, status=201, creates=True, errors=(404,), limit="messages",
     ),
     Route(method="GET", path=f"{BASE}/unread-count", handler=get_unread_count, tag="messages", answer=UnreadCount),
     Route(method="GET", path=ONE, handler=get_message_by_id, tag="messages", answer=Message, reads=True),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
+from wellio.realtime.floods import Flood
 from wellio.realtime.offsets import Offset, Placed
 from wellio.realtime.outgoing import Encoded, Outgoing
 
@@ -23,6 +24,7 @@ class Device:
     actor: Actor
     expires_at: int
     outgoing: Outgoing
+    flood: Flood
     first: list[Encoded] = field(default_factory=list)
     recovered: bool = False
     offset: Offset | None = None

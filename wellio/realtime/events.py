@@ -16,6 +16,7 @@ from wellio.chat.reactions import Emoji, set_reaction
 from wellio.chat.receipts import MAX_DELIVERED, Delivered, ReadUpTo, Seq, mark_delivered, mark_read
 from wellio.chat.values import Body, NewMessage
 from wellio.errors import Unauthorized
+from wellio.limits import MESSAGES
 from wellio.realtime.devices import Device
 from wellio.realtime.presence import Presence, Status
 from wellio.services import Services
@@ -96,6 +97,7 @@ class Events:
     rearm: Callable[[Device], None]
 
     async def send_message(self, device: Device, new: NewMessage) -> Ack:
+        await self.services.limits.count(MESSAGES.of(device.actor.user_id))
         sent = await self.services.messages.send(device.actor, new)
         return {"data": sent.message, "duplicate": sent.duplicate}
 
@@ -136,7 +138,8 @@ class Events:
             "expires_in_ms": TYPING_MS if typing.on else 0,
         }
         others = [user_id for user_id in members if user_id != actor.user_id]
-        self.services.live.publish(others, "typing", data, ephemeral=True)
+        if device.flood.tells_typing(typing.conversation_id, on=typing.on):
+            self.services.live.publish(others, "typing", data, ephemeral=True)
         return {}
 
     async def sync(self, device: Device, wanted: Cursors) -> Ack:
@@ -144,6 +147,7 @@ class Events:
         return {"conversations": synced}
 
     async def set_presence(self, device: Device, change: StatusChange) -> Ack:
+        device.flood.take_status()
         self.presence.set_status(device.actor, change.status)
         return {}
 

@@ -7,22 +7,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
-import orjson
 from aiohttp import web
 from pydantic import ValidationError
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from wellio.accounts.auth_sessions import authenticate
-from wellio.chat.history import MAX_LIMIT
-from wellio.chat.receipts import count_unread
+from wellio.attribution import ATTRIBUTION
 from wellio.encoding import to_json
-from wellio.errors import Invalid, Malformed, TooMany, Unauthorized, Unavailable, WellioError
+from wellio.errors import Malformed, TooMany, Unauthorized, Unavailable, WellioError
+from wellio.limits import CONNECTS
 from wellio.live import Push
 from wellio.realtime.bus import Bus, Listeners, place_of, users_of
 from wellio.realtime.devices import Device, Devices
@@ -30,8 +27,11 @@ from wellio.realtime.engine import Hooks, Server, Sparingly
 from wellio.realtime.errors import INTERNAL, error_body, invalid, refusal
 from wellio.realtime.events import INCOMING, Events, seconds_left
 from wellio.realtime.fanout import Fanout, encode_event, placed
-from wellio.realtime.heads import Heads, heads_json
+from wellio.realtime.floods import Crowds, Flood
+from wellio.realtime.greetings import MAX_FRAME_BYTES, MAX_SOCKETS, greeting
+from wellio.realtime.heads import Heads
 from wellio.realtime.outgoing import Encoded
+from wellio.realtime.payloads import OrjsonForEngine, parse_event
 from wellio.realtime.presence import Presence
 from wellio.realtime.returns import Returns
 from wellio.realtime.revocations import Revocations
@@ -44,34 +44,14 @@ engine_log.setLevel(logging.ERROR)
 engine_log.addFilter(Sparingly())
 
 PATH = "/socket.io/"
-MAX_FRAME_BYTES = 128 * 1024
 PING_INTERVAL_S, PING_TIMEOUT_S = 25, 20
 CONNECT_WITHIN_S = 5.0
-MAX_SOCKETS = 10
-LIMITS = {
-    "message_chars": 8000,
-    "frame_bytes": MAX_FRAME_BYTES,
-    "sockets": MAX_SOCKETS,
-    "sync_events": MAX_LIMIT,
-}
 WARN_BEFORE_EXPIRY_S = 60.0
 RECONNECT_MS = (200, 2000)
 # Drain: handlers and queues get this long, then sockets are closed in batches.
 SETTLE_S = 1.5
 BATCH = 100
 SERVICE_RESTART, POLICY_VIOLATION = 1012, 1008
-
-
-class OrjsonForEngine:
-    """orjson with the signatures that socketio and engineio call the standard library's json by."""
-
-    @staticmethod
-    def dumps(value: Any, **_options: Any) -> str:
-        return to_json(value).decode()
-
-    @staticmethod
-    def loads(text: str | bytes, **_options: Any) -> Any:
-        return orjson.loads(text)
 
 
 class Realtime:
@@ -101,6 +81,7 @@ class Realtime:
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._busy = 0
         self._draining = False
+        self._crowds = Crowds(most=services.http.per_address, most_local=services.http.local)
 
     def attach(self, app: web.Application) -> None:
         """Adds the route."""
@@ -157,11 +138,15 @@ class Realtime:
     # ------------------------------------------------ HTTP
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        """Raises Malformed, and Unavailable while draining: the client tries again, elsewhere."""
+        """Raises Malformed, TooMany, and Unavailable while draining: the client tries again, elsewhere."""
         if "j" in request.query:
             raise Malformed("JSONP is not served.")
         if self._draining and "sid" not in request.query:
             raise Unavailable("This process is going away; connect again.", code="DRAINING", retry_after_s=1)
+        if "sid" not in request.query:
+            address = _address()
+            self._crowds.check(address)
+            await self._services.limits.count(CONNECTS.of(address))
         response = await self._handled_in_time(request)
         if response.status == 400:  # engineio's own words repeat what the caller sent
             raise Malformed("This is no request of a Socket.IO client that is connected here.", code="SOCKET_REFUSED")
@@ -191,6 +176,7 @@ class Realtime:
     # ------------------------------------------------ coming in
 
     def _opened(self, connection: str) -> None:
+        self._crowds.enter(connection, _address())
         self._set_deadline(connection)
 
     def _set_deadline(self, connection: str) -> None:
@@ -236,29 +222,18 @@ class Realtime:
         outgoing = self._server.outgoing(connection)
         if outgoing is None:
             raise Unavailable("The connection is closed.")
-        device = Device(connection, actor, claims.expires_at, outgoing)
+        flood = Flood(self._services.config.rate_limit_scale)
+        device = Device(connection, actor, claims.expires_at, outgoing, flood)
         # From here on it is pushed to, so nothing falls between the heads it reads and its first push.
         self._devices.add(device)
         try:
             back = await self._returns.take(device, auth)
-            ready = encode_event("session:ready", await self._ready(device, back.heads))
+            ready = encode_event("session:ready", await greeting(self._services.db, self._presence, device, back.heads))
             back.begin(device, ready)
         except BaseException:
             self._devices.remove(connection)
             raise
         return back.pid
-
-    async def _ready(self, device: Device, heads: Mapping[UUID, int]) -> dict[str, Any]:
-        actor, db = device.actor, self._services.db
-        return {
-            "user_id": actor.user_id,
-            "server_time": datetime.now(UTC),
-            "token_expires_at": device.token_expires_at,
-            "heads": heads_json(heads),
-            "unread": (await count_unread(db, actor)).unread,
-            "presence": await self._presence.list_online(actor),
-            "limits": LIMITS,
-        }
 
     def _accepted(self, connection: str) -> None:
         self._clear_deadline(connection)
@@ -288,8 +263,12 @@ class Realtime:
         self._busy += 1
         name = "unknown"
         try:
-            name, payload = _parsed(text)
-            answer = {"ok": True, **await self._handled(connection, name, payload)}
+            device = self._device(connection)
+            name, payload = parse_event(text)
+            answer = {"ok": True, **await self._handled(device, name, payload)}
+        except TooMany as error:
+            answer = refusal(error)
+            self._cut_off_flood(connection)
         except WellioError as error:
             answer = refusal(error)
         except Exception:
@@ -301,10 +280,23 @@ class Realtime:
         self._services.metrics.socket_events.labels(name if name in INCOMING else "unknown", outcome).inc()
         return to_json(answer)
 
-    async def _handled(self, connection: str, name: str, payload: Any) -> dict[str, Any]:
+    def _device(self, connection: str) -> Device:
+        """Whose event it is, before anything of it is looked at. Raises Unauthorized, TooMany."""
         device = self._devices.get(connection)
         if device is None:
             raise Unauthorized("Connect first.", code="NOT_CONNECTED")
+        device.flood.take_event()
+        return device
+
+    def _cut_off_flood(self, connection: str) -> None:
+        """Who goes on sending what is refused is closed, and is no device any more at once."""
+        device = self._devices.get(connection)
+        if device is not None and device.flood.goes_on():
+            self._services.metrics.dropped.labels("flood").inc()
+            self._left(connection)
+            self._close(connection, POLICY_VIOLATION)
+
+    async def _handled(self, device: Device, name: str, payload: Any) -> dict[str, Any]:
         incoming = INCOMING.get(name)
         if incoming is None:
             raise Malformed("There is no such event.", code="UNKNOWN_EVENT")
@@ -358,6 +350,7 @@ class Realtime:
     def _closed(self, connection: str) -> None:
         self._left(connection)
         self._clear_deadline(connection)
+        self._crowds.leave(connection)
 
     def _revoked(self, devices: Sequence[Device]) -> None:
         """Their sessions have ended: they are told, closed, and from now on do nothing and get nothing."""
@@ -385,18 +378,10 @@ class Realtime:
             await asyncio.sleep(0.01)
 
 
-def _parsed(text: str) -> tuple[str, Any]:
-    """An event's name and its payload. Raises Malformed and Invalid."""
-    try:
-        arguments = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise Malformed("The event is not valid JSON.", code="MALFORMED_JSON") from None
-    name = arguments[0] if arguments else None
-    if not isinstance(name, str):
-        raise Malformed("An event has a name.")
-    if len(arguments) != 2:
-        raise Invalid("Send one object with the event.")
-    return name, arguments[1]
+def _address() -> str:
+    """Of who makes this request, as it was worked out where it came in."""
+    attribution = ATTRIBUTION.get()
+    return attribution.address if attribution is not None else ""
 
 
 def _refused(error: WellioError) -> Refused:
