@@ -102,9 +102,11 @@ def main() -> None:
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            url = next(line for line in process.stdout if line.startswith("ready ")).split()[1]
+            ready = next((line for line in process.stdout if line.startswith("ready ")), None)
+            if ready is None:
+                sys.exit("The server did not start; it says why above.")
             asyncio.run(seed(os.environ["DATABASE_URL"]))
-            print(f"{url} pid={process.pid}", flush=True)
+            print(f"{ready.split()[1]} pid={process.pid}", flush=True)
             process.wait()
         except KeyboardInterrupt:
             pass

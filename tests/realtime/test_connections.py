@@ -22,6 +22,10 @@ from tests.factories import House
 from tests.realtime.conftest import Phone, Phones, Process, message
 from tests.realtime.raw import ENGINE, Raw, open_raw
 from tests.waiting import eventually
+from wellio.accounts import auth_sessions
+from wellio.accounts.actors import Actor
+from wellio.accounts.tokens import Claims
+from wellio.db import Database
 from wellio.realtime import server
 from wellio.realtime.outgoing import MAX_QUEUED_BYTES, MAX_QUEUED_PACKETS
 
@@ -116,6 +120,24 @@ async def test_who_does_not_come_in_is_closed(
 
     await eventually(gone)
     await eventually(lambda: not process.realtime._server.connections() or None)
+
+
+async def test_who_has_asked_to_come_in_is_not_closed_because_that_takes_long(
+    process: Process, phones: Phones, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, held = asyncio.Event(), asyncio.Event()
+
+    async def slowly(db: Database, claims: Claims) -> Actor:
+        asked.set()
+        await held.wait()
+        return await auth_sessions.authenticate(db, claims)
+
+    monkeypatch.setattr(server, "authenticate", slowly)
+    coming = asyncio.create_task(phones.connect(process.token(house.client)))
+    await asked.wait()
+    assert not process.realtime._deadlines
+    held.set()
+    assert (await coming).client.connected
 
 
 @pytest.mark.parametrize(

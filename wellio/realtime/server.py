@@ -180,7 +180,7 @@ class Realtime:
         self._set_deadline(connection)
 
     def _set_deadline(self, connection: str) -> None:
-        """Who has opened a connection comes in soon, or is cut off."""
+        """Who has opened a connection asks soon to come in, or is cut off."""
         self._clear_deadline(connection)
         loop = asyncio.get_running_loop()
         self._deadlines[connection] = loop.call_later(CONNECT_WITHIN_S, self._cut, connection)
@@ -194,6 +194,14 @@ class Realtime:
 
     async def _connect(self, connection: str, auth: Any) -> str | None:
         """Raises Refused, which the client gets as connect_error with `data.code`."""
+        self._clear_deadline(connection)  # it has done its part; what takes long from here on is ours
+        try:
+            return await self._answered(connection, auth)
+        except Refused:
+            self._set_deadline(connection)
+            raise
+
+    async def _answered(self, connection: str, auth: Any) -> str | None:
         try:
             return await self._let_in(connection, auth)
         except Unavailable as error:
@@ -236,7 +244,6 @@ class Realtime:
         return back.pid
 
     def _accepted(self, connection: str) -> None:
-        self._clear_deadline(connection)
         device = self._devices.get(connection)
         if device is not None:
             device.release()
