@@ -14,6 +14,12 @@ CREATE FUNCTION public.busy_range(starts_at timestamp with time zone, ends_at ti
     select tstzrange(starts_at - make_interval(mins => before_minutes), ends_at + make_interval(mins => after_minutes))
 $$;
 
+CREATE FUNCTION public.called_off(status text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    select status in ('cancelled', 'late_cancelled', 'cancelled_by_coach')
+$$;
+
 CREATE FUNCTION public.check_credits_left() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -312,6 +318,18 @@ CREATE FUNCTION public.participant_status(session_status text) RETURNS text
         else 'booked' end
 $$;
 
+CREATE FUNCTION public.raise_sequence() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    new.sequence := greatest(
+        new.sequence, old.sequence + case when called_off(old.status) and not called_off(new.status) then 2 else 0 end);
+
+    return new;
+
+end
+$$;
+
 CREATE TABLE public.sessions (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -404,6 +422,18 @@ CREATE FUNCTION public.search_pattern(written text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
     select '%' || regexp_replace(public.fold_text(written), '([\\%_])', '\\\1', 'g') || '%'
+$$;
+
+CREATE FUNCTION public.session_places(practice uuid, session uuid, viewer_role text, viewer uuid) RETURNS TABLE(booked bigint, participants jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    select count(*) filter (where p.status in ('booked', 'attended', 'no_show')),
+           jsonb_agg(jsonb_build_object(
+               'client_id', p.client_id, 'user_id', c.user_id, 'status', p.status, 'joined_at', p.joined_at
+           ) order by p.booked_at, p.client_id) filter (where viewer_role <> 'client' or c.user_id = viewer)
+    from session_participants p
+    join clients c on c.practice_id = practice and c.id = p.client_id
+    where p.practice_id = practice and p.session_id = session
 $$;
 
 CREATE FUNCTION public.update_sealed(table_name text, row_key text, column_name text, row_ids uuid[], sealed bytea[]) RETURNS void
@@ -1216,6 +1246,7 @@ CREATE TABLE public.session_participants (
     joined_at timestamp with time zone,
     cancelled_at timestamp with time zone,
     cancel_reason text,
+    sequence integer DEFAULT 0 NOT NULL,
     CONSTRAINT session_participants_status CHECK ((status = ANY (ARRAY['booked'::text, 'attended'::text, 'no_show'::text, 'cancelled'::text, 'late_cancelled'::text])))
 );
 
@@ -1979,7 +2010,11 @@ CREATE TRIGGER predictions_band AFTER INSERT OR DELETE ON public.predictions FOR
 
 CREATE TRIGGER predictions_band_changed AFTER UPDATE OF band ON public.predictions FOR EACH ROW WHEN ((old.band IS DISTINCT FROM new.band)) EXECUTE FUNCTION public.follow_prediction();
 
+CREATE TRIGGER session_participants_sequence BEFORE UPDATE OF status, sequence ON public.session_participants FOR EACH ROW EXECUTE FUNCTION public.raise_sequence();
+
 CREATE TRIGGER sessions_participants AFTER INSERT OR UPDATE OF client_id, status, starts_at, ends_at ON public.sessions FOR EACH ROW EXECUTE FUNCTION public.follow_session();
+
+CREATE TRIGGER sessions_sequence BEFORE UPDATE OF status, sequence ON public.sessions FOR EACH ROW EXECUTE FUNCTION public.raise_sequence();
 
 CREATE TRIGGER users_changed_ends_sessions AFTER UPDATE OF role, status ON public.users FOR EACH ROW WHEN (((new.role <> old.role) OR (new.status <> 'active'::text))) EXECUTE FUNCTION public.end_sessions_of_changed_user();
 

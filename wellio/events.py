@@ -41,7 +41,8 @@ class EventType(StrEnum):
     SERIES_CANCELLED = "SeriesCancelled"
     REMINDER_DUE = "ReminderDue"  # subject: the session; payload: user_id, timezone, starts_at, minutes_before
     BOOKING_POLICY_CHANGED = "BookingPolicyChanged"  # subject: the practice; payload: changed (names of fields)
-    # Of one client's place in a group. Payload as of session events; by may be waitlist, when Wellio moved it.
+    # Of one client's place in a group. Payload as of session events, version: the group's, which each raises; by may be
+    # waitlist, when Wellio moved it.
     PARTICIPANT_JOINED = "ParticipantJoined"
     PARTICIPANT_LEFT = "ParticipantLeft"  # gave it up, was taken out, or the group was called off; status: how late
     PARTICIPANT_ATTENDED = "ParticipantAttended"

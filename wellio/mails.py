@@ -29,6 +29,7 @@ class MailKind(StrEnum):
     SESSION_BOOKED = "session_booked"
     SESSION_MOVED = "session_moved"
     SESSION_CANCELLED = "session_cancelled"
+    PLACE_LEFT = "place_left"  # of one client, in a group that goes on
     SESSION_REMINDER = "session_reminder"  # data adds starts_at: of which start it reminds
 
 

@@ -146,3 +146,41 @@ language sql stable as $$
     where coalesce(active_from, active_to, created_from, created_to) is not null or word is not null
        or viewer_role = 'client'
 $$;
+
+-- ---------------------------------------------------------------- sessions in calendars
+
+-- A SEQUENCE only rises, whatever happens (RFC 5546, 2.1.4). What is called off counts as one more than its row says, so
+-- what comes back counts as two more. A place in a group has its own count beside its session's.
+alter table session_participants add column sequence integer not null default 0;
+
+create function called_off(status text) returns boolean language sql immutable as $$
+    select status in ('cancelled', 'late_cancelled', 'cancelled_by_coach')
+$$;
+
+create function raise_sequence() returns trigger language plpgsql as $$
+begin
+    new.sequence := greatest(
+        new.sequence, old.sequence + case when called_off(old.status) and not called_off(new.status) then 2 else 0 end);
+    return new;
+end
+$$;
+create trigger sessions_sequence before update of status, sequence on sessions
+    for each row execute function raise_sequence();
+create trigger session_participants_sequence before update of status, sequence on session_participants
+    for each row execute function raise_sequence();
+
+-- ---------------------------------------------------------------- who takes part
+
+-- Of one session, as a viewer sees it: how many are booked, and those whom the viewer may know of, a client only
+-- themself.
+create function session_places(practice uuid, session uuid, viewer_role text, viewer uuid)
+returns table (booked bigint, participants jsonb)
+language sql stable as $$
+    select count(*) filter (where p.status in ('booked', 'attended', 'no_show')),
+           jsonb_agg(jsonb_build_object(
+               'client_id', p.client_id, 'user_id', c.user_id, 'status', p.status, 'joined_at', p.joined_at
+           ) order by p.booked_at, p.client_id) filter (where viewer_role <> 'client' or c.user_id = viewer)
+    from session_participants p
+    join clients c on c.practice_id = practice and c.id = p.client_id
+    where p.practice_id = practice and p.session_id = session
+$$;

@@ -32,6 +32,7 @@ LINK = re.compile(r"https://wellio\.example/\S+")
 # tests/outreach/test_session_mails.py
 ABOUT_SESSIONS = {
     MailKind.SESSION_BOOKED, MailKind.SESSION_MOVED, MailKind.SESSION_CANCELLED, MailKind.SESSION_REMINDER,
+    MailKind.PLACE_LEFT,
 }  # fmt: skip
 HEADERS = [
     "From",

@@ -1,6 +1,6 @@
 """Mails about sessions, as a real server gets them: what calendar programs are told from booking to cancellation."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -16,7 +16,7 @@ from tests.handlers.test_availability import book as book_slot
 from tests.handlers.test_availability import monday, offer, open_hours
 from tests.learning_store.histories import read_log
 from tests.outreach.post_office import PostOffice
-from tests.practice.group_scenes import join, leave, make_group, make_people
+from tests.practice.group_scenes import join, leave, make_group, make_people, set_policy, wait
 from tests.waiting import eventually
 from wellio.accounts.actors import Actor
 from wellio.db import Database
@@ -216,6 +216,46 @@ async def test_cancelled_group_is_told_to_who_was_still_in_it(api: Api, house: H
     assert message["To"] == await api.db.fetchval("select email from users where id = $1", stayed.user_id)
     method, (event,) = calendar_of(message)
     assert (method, event["status"]) == ("CANCEL", "CANCELLED")
+
+
+async def test_place_in_a_group_is_request_and_cancel_of_one_uid_whose_sequence_only_rises(
+    api: Api, house: House, office: PostOffice
+) -> None:
+    """To its client alone: joined, left, moved up from the waitlist, come again, moved with the group, cancelled."""
+    await set_policy(api, house, waitlist="auto")
+    (ada, ada_id), (bea, bea_id) = await make_people(api, house, 2)
+    names = {ada_id: ada.name, bea_id: bea.name}
+    group = await make_group(api, house, capacity=1)
+    users = await api.db.fetch("select name, email from users where id = any($1)", [ada.user_id, bea.user_id])
+    addresses = {str(row["name"]): str(row["email"]) for row in users}
+    steps: list[tuple[Awaitable[Any], dict[str, tuple[str, int, str]]]] = [
+        (join(api, ada, group), {ada.name: ("REQUEST", 0, "CONFIRMED")}),
+        (wait(api, bea, group), {}),
+        (leave(api, ada, group, ada_id), {ada.name: ("CANCEL", 1, "CANCELLED"), bea.name: ("REQUEST", 0, "CONFIRMED")}),
+        (leave(api, house.coach, group, bea_id), {bea.name: ("CANCEL", 1, "CANCELLED")}),
+        (join(api, house.coach, group, ada_id), {ada.name: ("REQUEST", 2, "CONFIRMED")}),
+        (
+            change(api, house.coach, group, {"starts_at": (soon(20)).isoformat()}),
+            {ada.name: ("REQUEST", 3, "CONFIRMED")},
+        ),
+        (change(api, house.coach, group, {"status": "cancelled"}), {ada.name: ("CANCEL", 4, "CANCELLED")}),
+    ]
+    for step, expected in steps:
+        await step
+        told = {}
+        for message in await sent(api, office):
+            method, (event,) = calendar_of(message)
+            (name,) = [name for name, address in addresses.items() if address == message["To"]]
+            told[name] = method, int(event["sequence"]), str(event["status"])
+            assert str(event["uid"]) == f"{group.rpartition('/')[2]}@sessions.wellio"
+            assert str(event["attendee"]) == f"mailto:{message['To']}"
+            (other,) = set(names.values()) - {name}
+            for part in message.walk():
+                raw = part.get_payload(decode=True)
+                assert not (isinstance(raw, bytes) and (other.encode() in raw or addresses[other].encode() in raw))
+        assert told == expected
+    feed = await api.get(f"{group}/calendar.ics", ada)
+    assert b"SEQUENCE:4\r\n" in feed.raw
 
 
 async def test_what_is_recorded_afterwards_or_of_who_has_no_address_is_not_mailed(

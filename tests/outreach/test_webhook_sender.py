@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from tests.factories import House, make_house
+from tests.factories import House, make_client, make_house
 from tests.outreach.receiver import HANG, HANG_UP, HUGE, REDIRECT, Receiver
 from tests.waiting import eventually
 from wellio import guarded_http, leases
@@ -39,8 +39,10 @@ from wellio.outreach.webhooks import (
 from wellio.practice.bookings import NewSession, book_session
 from wellio.practice.client_changes import ClientChanges, change_client
 from wellio.practice.clients import NewClient, create_client
+from wellio.practice.participants import add_participant, remove_participant
 from wellio.practice.payments import NewPayment, record_payment
 from wellio.practice.session_changes import SessionChanges, change_session
+from wellio.practice.waitlist import ForClient, accept_offer, join_waitlist
 from wellio.sealing import Sealer
 from wellio.subscriptions import consumers
 
@@ -142,6 +144,34 @@ async def test_30_each_transition_is_told_once_in_the_order_of_its_versions(
         assert set(heard.told) == {"type", "timestamp", "data"}
         assert b"private" not in heard.body
     assert {d["status"] for d in await deliveries(db)} == {"delivered"}
+
+
+async def test_places_in_a_group_and_its_waitlist_are_told_in_the_order_of_versions(
+    db: Database, outbox: Outbox, house: House, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """Every change of a place is one of its group, whose next version it bears."""
+    await listen(outbox, house, receiver.url)
+    other_id = await make_client(db, house.practice, coach=house.coach)
+    new = {"kind": "group", "capacity": 1, "starts_at": START.isoformat(), "duration_minutes": 30}
+    group_id = (await book_session(outbox, house.coach, NewSession.model_validate(new))).id
+    await add_participant(outbox, house.coach, group_id, ForClient(client_id=house.client_id))
+    await join_waitlist(outbox, house.coach, group_id, ForClient(client_id=other_id))
+    await change(outbox, house, group_id, title="Renamed")
+    await remove_participant(outbox, house.coach, group_id, house.client_id)
+    await accept_offer(outbox, house.coach, group_id, ForClient(client_id=other_id))
+    await follow(outbox)
+    await drain(sender)
+    told = [heard.told for heard in receiver.heard]
+    assert [t["type"] for t in told] == [
+        "session.booked", "participant.joined", "waitlist.joined", "session.updated", "participant.left",
+        "waitlist.offered", "participant.joined",
+    ]  # fmt: skip
+    assert [t["data"]["version"] for t in told] == list(range(1, 8))
+    assert {t["data"]["session_id"] for t in told} == {str(group_id)}
+    assert [t["data"]["client_id"] for t in told if "." in t["type"] and "session" not in t["type"]] == [
+        str(client_id) for client_id in (house.client_id, other_id, house.client_id, other_id, other_id)
+    ]
+    assert await db.fetchval("select version from sessions where id = $1", group_id) == 7
 
 
 async def test_versions_keep_their_order_when_the_log_has_them_the_other_way_round(

@@ -168,6 +168,7 @@ FILLS: Mapping[MailKind, Fill] = {
     MailKind.SESSION_BOOKED: fill_session_mail,
     MailKind.SESSION_MOVED: fill_session_mail,
     MailKind.SESSION_CANCELLED: fill_session_mail,
+    MailKind.PLACE_LEFT: fill_session_mail,
     MailKind.SESSION_REMINDER: fill_session_mail,
 }
 

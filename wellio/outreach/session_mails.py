@@ -4,6 +4,9 @@ Queued by a consumer of the event log, in the transaction that moves its cursor,
 made a change is not told of it, but a client has their own booking confirmed. What a mail says is made when it is sent:
 one that is no longer so (moved again, cancelled since) is dropped, as another one tells of that.
 
+Of a place in a group its client alone is told, also of what they did themself, so that their calendar follows; nobody
+is told who else takes part.
+
 One session is a REQUEST or a CANCEL. Many of a series at once are one mail, with a list of dates; as iTIP has no form
 for several UIDs (RFC 5546, 3.2), its calendar is a PUBLISH of them all, cancelled ones with STATUS:CANCELLED.
 """
@@ -25,6 +28,8 @@ KINDS: Mapping[EventType, MailKind] = {
     EventType.SESSION_BOOKED: MailKind.SESSION_BOOKED,
     EventType.SESSION_RESCHEDULED: MailKind.SESSION_MOVED,
     EventType.SESSION_CANCELLED: MailKind.SESSION_CANCELLED,
+    EventType.PARTICIPANT_JOINED: MailKind.SESSION_BOOKED,
+    EventType.PARTICIPANT_LEFT: MailKind.PLACE_LEFT,
     EventType.SERIES_BOOKED: MailKind.SESSION_BOOKED,
     EventType.SERIES_MOVED: MailKind.SESSION_MOVED,
     EventType.SERIES_CANCELLED: MailKind.SESSION_CANCELLED,
@@ -33,34 +38,46 @@ WORDS: Mapping[MailKind, tuple[str, str]] = {
     MailKind.SESSION_BOOKED: ("Session with {other} on {when}", "{count} sessions with {other}"),
     MailKind.SESSION_MOVED: ("Session with {other} moved to {when}", "{count} sessions with {other} moved"),
     MailKind.SESSION_REMINDER: ("Session with {other} on {when}", "{count} sessions with {other}"),
+    MailKind.PLACE_LEFT: ("Not taking part with {other} on {when}", "Not taking part in {count} sessions with {other}"),
     MailKind.SESSION_CANCELLED: ("Session with {other} on {when} cancelled", "{count} sessions with {other} cancelled"),
 }
-METHODS: Mapping[MailKind, Method] = {MailKind.SESSION_CANCELLED: "CANCEL"}
+METHODS: Mapping[MailKind, Method] = {MailKind.SESSION_CANCELLED: "CANCEL", MailKind.PLACE_LEFT: "CANCEL"}
+OF_A_PLACE = frozenset({EventType.PARTICIPANT_JOINED, EventType.PARTICIPANT_LEFT})
 
-# Of a cancelled group those who were still in it, whose places ended with it: who had left has a time of their own.
+# Of a cancelled group those who were still in it, whose places ended with it: who had left has a time of their own. Of
+# one place (`told_of`) its client, unless it ended with the group.
 LIST_CORRESPONDENTS = """
-select s.id as session_id, s.coach_id as user_id, null::uuid as client_id, u.email, s.status, s.starts_at
-from unnest($1::uuid[], $2::uuid[]) t (practice_id, session_id)
+select s.id as session_id, t.told_of, s.kind, s.coach_id as user_id, null::uuid as client_id, u.email, s.status,
+       s.starts_at
+from unnest($1::uuid[], $2::uuid[], $3::uuid[]) t (practice_id, session_id, told_of)
 join sessions s on s.practice_id = t.practice_id and s.id = t.session_id
 join users u on u.practice_id = s.practice_id and u.id = s.coach_id and u.status = 'active'
+where t.told_of is null
 union all
-select s.id, u.id, c.id, coalesce(u.email, c.email), s.status, s.starts_at
-from unnest($1::uuid[], $2::uuid[]) t (practice_id, session_id)
+select s.id, t.told_of, s.kind, u.id, c.id, coalesce(u.email, c.email), s.status, s.starts_at
+from unnest($1::uuid[], $2::uuid[], $3::uuid[]) t (practice_id, session_id, told_of)
 join sessions s on s.practice_id = t.practice_id and s.id = t.session_id
 join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id
-  and (s.kind = 'one_to_one' or p.cancelled_at is null or p.cancelled_at = s.cancelled_at)
+  and case when t.told_of is null
+           then s.kind = 'one_to_one' or p.cancelled_at is null or p.cancelled_at = s.cancelled_at
+           else p.client_id = t.told_of and (p.cancelled_at = s.cancelled_at) is not true end
 join clients c on c.practice_id = p.practice_id and c.id = p.client_id
 left join users u on u.practice_id = c.practice_id and u.id = c.user_id
 where coalesce(u.status, 'active') = 'active' and coalesce(u.email, c.email, '') <> ''
 """
 
+# As the client $3 has them in their calendar, where it is one who is written to.
 LIST_MAILED_SESSIONS = """
-select s.id, s.title, s.starts_at, s.ends_at, s.status, s.sequence, s.location, s.meeting_url, s.created_at,
-       s.updated_at, s.shifted, s.timezone, coach.name as coach_name, coach.timezone as coach_timezone,
+select s.id, s.title, s.starts_at, s.ends_at,
+       case when p.status in ('cancelled', 'late_cancelled') then 'cancelled' else s.status end as status,
+       s.sequence as times_moved, s.sequence + coalesce(p.sequence, 0) as sequence, s.location,
+       s.meeting_url, s.created_at, s.updated_at, s.shifted, s.timezone, coach.name as coach_name,
+       coach.timezone as coach_timezone,
        s.client_id is not null as one_to_one, one.first_name || ' ' || one.last_name as client_name
 from sessions s
 join users coach on coach.practice_id = s.practice_id and coach.id = s.coach_id
 left join clients one on one.practice_id = s.practice_id and one.id = s.client_id
+left join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id and p.client_id = $3
 where s.practice_id = $1 and s.id = any($2::uuid[])
 order by s.starts_at, s.id
 """
@@ -83,19 +100,24 @@ class _Told:
     event: Event
     session_ids: Sequence[UUID]
 
+    @property
+    def told_of(self) -> UUID | None:
+        """The client whose place it is about."""
+        return self.event.client_id if self.event.type in OF_A_PLACE else None
+
 
 async def queue_session_mails(connection: Connection, events: Sequence[Event]) -> None:
     """For whom each event concerns and who did not cause it."""
     told = [t for event in events if (t := _told(event))]
     # Several of one session may come together; who is written to is asked once.
-    practices = {t.session_ids[0]: t.event.practice_id for t in told}
-    pairs = list(practices.values()), list(practices)
-    rows = await connection.fetch(LIST_CORRESPONDENTS, *pairs) if told else []
-    by_session: dict[UUID, list[Row]] = {}
+    asked = list(dict.fromkeys((t.event.practice_id, t.session_ids[0], t.told_of) for t in told))
+    columns = [[one[n] for one in asked] for n in range(3)]
+    rows = await connection.fetch(LIST_CORRESPONDENTS, *columns) if told else []
+    people: dict[tuple[UUID, UUID | None], list[Row]] = {}
     for row in rows:
-        by_session.setdefault(row["session_id"], []).append(row)
+        people.setdefault((row["session_id"], row["told_of"]), []).append(row)
     for each in told:
-        for row in by_session.get(each.session_ids[0], ()):
+        for row in people.get((each.session_ids[0], each.told_of), ()):
             if _concerns(each.event, row):
                 await _queue(connection, each, row)
 
@@ -106,7 +128,7 @@ async def fill_session_mail(connection: Connection, mail: QueuedMail, base_url: 
     client_id = UUID(mail.data["client_id"]) if mail.data.get("client_id") else None
     reader = await connection.fetchrow(GET_CORRESPONDENT, mail.practice_id, mail.user_id, client_id)
     ids = [UUID(text) for text in mail.data["session_ids"]]
-    rows = await connection.fetch(LIST_MAILED_SESSIONS, mail.practice_id, ids)
+    rows = await connection.fetch(LIST_MAILED_SESSIONS, mail.practice_id, ids, client_id)
     rows = [row for row in rows if _still_so(kind, row, mail.data, alone=len(ids) == 1)]
     if reader is None or not reader["name"] or not rows:
         return None
@@ -138,6 +160,10 @@ def _told(event: Event) -> _Told | None:
 
 
 def _concerns(event: Event, row: Row) -> bool:
+    if event.type in OF_A_PLACE:
+        return True
+    if row["kind"] == "group" and event.type is EventType.SESSION_BOOKED:
+        return row["client_id"] is None and row["user_id"] != event.actor_id  # clients hear of their places
     own_booking = row["client_id"] is not None and KINDS[event.type] is MailKind.SESSION_BOOKED
     own = event.actor_id is not None and row["user_id"] == event.actor_id
     return row["status"] != "held" and (own_booking or not own)
@@ -165,9 +191,9 @@ def _still_so(kind: MailKind, row: Row, told: Mapping[str, Any], *, alone: bool)
         same = starts_at == datetime.fromisoformat(told["starts_at"])
         return same and row["status"] == "scheduled" and starts_at > datetime.now(UTC)
     cancelled = STATES.get(row["status"]) == "CANCELLED"
-    if row["ends_at"] <= datetime.now(UTC) or cancelled != (kind is MailKind.SESSION_CANCELLED):
+    if row["ends_at"] <= datetime.now(UTC) or cancelled != (kind in METHODS):
         return False
-    moved_again = alone and sequence is not None and row["sequence"] > sequence
+    moved_again = alone and sequence is not None and row["times_moved"] > sequence
     return kind is not MailKind.SESSION_MOVED or not moved_again
 
 

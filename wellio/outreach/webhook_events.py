@@ -46,6 +46,15 @@ class WebhookType(StrEnum):
     SESSION_MISSED = "session.missed"
     SESSION_NO_SHOW_UNDONE = "session.no_show_undone"
     SESSION_CANCELLED = "session.cancelled"
+    PARTICIPANT_JOINED = "participant.joined"
+    PARTICIPANT_LEFT = "participant.left"
+    PARTICIPANT_ATTENDED = "participant.attended"
+    PARTICIPANT_MISSED = "participant.missed"
+    PARTICIPANT_UNMARKED = "participant.unmarked"
+    WAITLIST_JOINED = "waitlist.joined"
+    WAITLIST_LEFT = "waitlist.left"
+    WAITLIST_OFFERED = "waitlist.offered"
+    WAITLIST_OFFER_EXPIRED = "waitlist.offer_expired"
     CLIENT_CREATED = "client.created"
     CLIENT_UPDATED = "client.updated"
     PAYMENT_RECORDED = "payment.recorded"
@@ -67,6 +76,8 @@ class Telling:
 
 
 _SESSION = ("status", "coach_id", "starts_at", "ends_at", "by", "version", "sequence", "series_id")
+_PLACE = ("status", "coach_id", "starts_at", "ends_at", "by", "version")
+_WAITING = ("coach_id", "starts_at", "ends_at", "by", "version")
 _PAYMENT = ("amount_minor", "currency")
 _SUBSCRIPTION = ("plan_id", "status", "price_minor", "currency")
 
@@ -83,6 +94,15 @@ TELLINGS: Mapping[EventType, Telling] = {
     EventType.SESSION_MISSED: Telling(WebhookType.SESSION_MISSED, "session_id", _SESSION),
     EventType.SESSION_NO_SHOW_UNDONE: Telling(WebhookType.SESSION_NO_SHOW_UNDONE, "session_id", _SESSION),
     EventType.SESSION_CANCELLED: Telling(WebhookType.SESSION_CANCELLED, "session_id", _SESSION),
+    EventType.PARTICIPANT_JOINED: Telling(WebhookType.PARTICIPANT_JOINED, "session_id", _PLACE),
+    EventType.PARTICIPANT_LEFT: Telling(WebhookType.PARTICIPANT_LEFT, "session_id", _PLACE),
+    EventType.PARTICIPANT_ATTENDED: Telling(WebhookType.PARTICIPANT_ATTENDED, "session_id", _PLACE),
+    EventType.PARTICIPANT_MISSED: Telling(WebhookType.PARTICIPANT_MISSED, "session_id", _PLACE),
+    EventType.PARTICIPANT_UNMARKED: Telling(WebhookType.PARTICIPANT_UNMARKED, "session_id", _PLACE),
+    EventType.WAITLIST_JOINED: Telling(WebhookType.WAITLIST_JOINED, "session_id", _WAITING),
+    EventType.WAITLIST_LEFT: Telling(WebhookType.WAITLIST_LEFT, "session_id", (*_WAITING, "ended")),
+    EventType.WAITLIST_OFFERED: Telling(WebhookType.WAITLIST_OFFERED, "session_id", (*_WAITING, "expires_at")),
+    EventType.WAITLIST_OFFER_EXPIRED: Telling(WebhookType.WAITLIST_OFFER_EXPIRED, "session_id", _WAITING),
     EventType.CLIENT_CREATED: Telling(WebhookType.CLIENT_CREATED, "client_id", ()),
     EventType.CLIENT_UPDATED: Telling(WebhookType.CLIENT_UPDATED, "client_id", ("changed", "status")),
     EventType.PAYMENT_RECORDED: Telling(WebhookType.PAYMENT_RECORDED, "payment_id", _PAYMENT),

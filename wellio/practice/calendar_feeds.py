@@ -64,7 +64,8 @@ TOUCH_FEED = "update calendar_feeds set last_read_at = now() where id = $1"
 
 # $3: as a client, by their places; else as a coach. Who left a group, or was moved out of one, sees it cancelled.
 LIST_CALENDAR_SESSIONS = """
-select s.id, s.title, s.starts_at, s.ends_at, s.location, s.meeting_url, s.sequence, s.created_at, s.updated_at,
+select s.id, s.title, s.starts_at, s.ends_at, s.location, s.meeting_url, s.created_at, s.updated_at,
+       s.sequence + coalesce(p.sequence, 0) as sequence,
        case when p.status in ('cancelled', 'late_cancelled') then 'cancelled' else s.status end as status,
        case when $3 then coach.name else coalesce(c.first_name || ' ' || c.last_name, '') end as other,
        case when $3 then null else s.client_id end as client_id
@@ -72,7 +73,7 @@ from sessions s
 join users coach on coach.practice_id = s.practice_id and coach.id = s.coach_id
 left join clients c on c.practice_id = s.practice_id and c.id = s.client_id
 left join lateral (
-    select sp.status, sp.cancelled_at
+    select sp.status, sp.cancelled_at, sp.sequence
     from session_participants sp
     join clients own on own.practice_id = sp.practice_id and own.id = sp.client_id and own.user_id = $2
     where $3 and sp.practice_id = s.practice_id and sp.session_id = s.id

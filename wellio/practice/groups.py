@@ -3,7 +3,7 @@
 A place is taken by who is booked, and by who was offered it from the waitlist for as long as the offer lasts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from wellio.accounts.actors import Actor, Role
 from wellio.db import Connection, Database
 from wellio.errors import Conflict, Invalid, NotFound
 from wellio.events import Event, EventType
+from wellio.outbox import Transaction
 from wellio.pages import Page, PageQuery, page_of
 from wellio.practice.clients import get_client
 from wellio.practice.credits import use_credit
@@ -22,7 +23,7 @@ LOCK_GROUP = "select id from sessions where practice_id = $1 and id = $2 for no 
 
 GET_GROUP = """
 select s.id, s.practice_id, s.coach_id, s.status, s.starts_at, s.ends_at, s.timezone, s.capacity, s.price_minor,
-       s.session_type_id,
+       s.session_type_id, s.version,
        (select count(*) from session_participants p
         where p.practice_id = $1 and p.session_id = s.id and p.status in ('booked', 'attended', 'no_show')) as booked,
        (select count(*) from waitlist_entries w
@@ -31,6 +32,11 @@ select s.id, s.practice_id, s.coach_id, s.status, s.starts_at, s.ends_at, s.time
         where w.practice_id = $1 and w.session_id = s.id and w.status = 'waiting') as waiting
 from reachable_groups($1, $2, $3) s
 where s.id = $4
+"""
+
+# What happens to a place is a change of its group, by whose versions all that happened to it has one order.
+NEXT_VERSION = """
+update sessions set version = version + 1, updated_at = now() where practice_id = $1 and id = $2 returning version
 """
 
 # Who books a group of a type waits here: two who are the first make one session of it, not two.
@@ -146,6 +152,7 @@ class Group:
     capacity: int
     price_minor: int
     session_type_id: UUID | None
+    version: int
     booked: int
     offered: int
     waiting: int
@@ -293,6 +300,21 @@ async def get_participant(connection: Connection, group: Group, client_id: UUID)
     return GroupParticipant(**dict(row))
 
 
+async def record_place(
+    tx: Transaction,
+    kind: EventType,
+    group: Group,
+    client_id: UUID,
+    *,
+    actor: Actor | None = None,
+    status: ParticipantStatus | None = None,
+    **more: Any,
+) -> None:
+    """Tells of one change of a place, with the version that the group has by it. Who calls holds the group's row."""
+    version = await tx.connection.fetchval(NEXT_VERSION, group.practice_id, group.id)
+    tx.record(place_event(kind, replace(group, version=version), client_id, actor=actor, status=status, **more))
+
+
 def place_event(
     kind: EventType,
     group: Group,
@@ -315,6 +337,7 @@ def place_event(
             "starts_at": group.starts_at,
             "ends_at": group.ends_at,
             "price_minor": group.price_minor,
+            "version": group.version,
             **({"status": status} if status else {}),
             **more,
         },

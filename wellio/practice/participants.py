@@ -28,6 +28,7 @@ from wellio.practice.groups import (
     get_participant,
     lock_group,
     place_event,
+    record_place,
     take_place,
     whose_place,
 )
@@ -114,7 +115,7 @@ async def join_group(tx: Transaction, actor: Actor, group: Group, client_id: UUI
     if group.free <= 0 and not await has_offer(tx.connection, group, client_id):
         raise _full()
     await take_place(tx.connection, group, client_id)
-    tx.record(place_event(EventType.PARTICIPANT_JOINED, group, client_id, actor=actor, status="booked"))
+    await record_place(tx, EventType.PARTICIPANT_JOINED, group, client_id, actor=actor, status="booked")
 
 
 def _full() -> Conflict:
@@ -147,7 +148,7 @@ async def remove_participant(outbox: Outbox, actor: Actor, group_id: UUID, clien
         status = await _status_on_leaving(tx.connection, actor, group, place)
         await tx.connection.execute(GIVE_UP_PLACE, group.practice_id, group.id, client_id, status)
         await settle_sessions(tx.connection, group.practice_id, [group.id], client_id=client_id)
-        tx.record(place_event(EventType.PARTICIPANT_LEFT, group, client_id, actor=actor, status=status))
+        await record_place(tx, EventType.PARTICIPANT_LEFT, group, client_id, actor=actor, status=status)
         await settle(tx, replace(group, booked=group.booked - 1))
         return await get_participant(tx.connection, group, client_id)
 
@@ -165,7 +166,7 @@ async def mark_participant(
         _check_mark(group, place)
         await tx.connection.execute(MARK_PARTICIPANT, group.practice_id, group.id, client_id, changes.status)
         await settle_sessions(tx.connection, group.practice_id, [group.id], client_id=client_id)
-        tx.record(place_event(BECAME[changes.status], group, client_id, actor=actor, status=changes.status))
+        await record_place(tx, BECAME[changes.status], group, client_id, actor=actor, status=changes.status)
         if changes.status == "attended":
             await touch_clients(tx.connection, group.practice_id, {client_id: group.ends_at})
         return await get_participant(tx.connection, group, client_id)

@@ -67,15 +67,7 @@ where r.practice_id = $1 and r.id = $4
 LIST_OCCURRENCES = """
 select s.*, p.participants, p.booked
 from visible_sessions($1, $2, $3) s
-cross join lateral (
-    select count(*) filter (where sp.status in ('booked', 'attended', 'no_show')) as booked,
-           jsonb_agg(jsonb_build_object(
-               'client_id', sp.client_id, 'user_id', c.user_id, 'status', sp.status, 'joined_at', sp.joined_at
-           ) order by sp.booked_at, sp.client_id) filter (where $2 <> 'client' or c.user_id = $3) as participants
-    from session_participants sp
-    join clients c on c.practice_id = $1 and c.id = sp.client_id
-    where sp.practice_id = $1 and sp.session_id = s.id
-) p
+cross join lateral session_places($1, s.id, $2, $3) p
 where s.series_id = $4
 order by s.starts_at, s.id
 """

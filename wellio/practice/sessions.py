@@ -32,15 +32,7 @@ TOLD = ("status", "coach_id", "starts_at", "ends_at", "price_minor", "version", 
 LIST_SESSIONS = """
 select s.*, p.participants, p.booked
 from visible_sessions($1, $2, $3) s
-cross join lateral (
-    select count(*) filter (where sp.status in ('booked', 'attended', 'no_show')) as booked,
-           jsonb_agg(jsonb_build_object(
-               'client_id', sp.client_id, 'user_id', c.user_id, 'status', sp.status, 'joined_at', sp.joined_at
-           ) order by sp.booked_at, sp.client_id) filter (where $2 <> 'client' or c.user_id = $3) as participants
-    from session_participants sp
-    join clients c on c.practice_id = $1 and c.id = sp.client_id
-    where sp.practice_id = $1 and sp.session_id = s.id
-) p
+cross join lateral session_places($1, s.id, $2, $3) p
 where ($4::timestamptz is null or s.starts_at >= $4)
   and ($5::timestamptz is null or s.starts_at < $5)
   and ($6::text is null or s.status = $6)
@@ -67,15 +59,7 @@ where ($4::timestamptz is null or s.starts_at >= $4)
 GET_SESSION = """
 select s.*, p.participants, p.booked
 from visible_sessions($1, $2, $3) s
-cross join lateral (
-    select count(*) filter (where sp.status in ('booked', 'attended', 'no_show')) as booked,
-           jsonb_agg(jsonb_build_object(
-               'client_id', sp.client_id, 'user_id', c.user_id, 'status', sp.status, 'joined_at', sp.joined_at
-           ) order by sp.booked_at, sp.client_id) filter (where $2 <> 'client' or c.user_id = $3) as participants
-    from session_participants sp
-    join clients c on c.practice_id = $1 and c.id = sp.client_id
-    where sp.practice_id = $1 and sp.session_id = s.id
-) p
+cross join lateral session_places($1, s.id, $2, $3) p
 where s.id = $4
 """
 

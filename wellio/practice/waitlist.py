@@ -29,6 +29,7 @@ from wellio.practice.groups import (
     get_participant,
     lock_group,
     place_event,
+    record_place,
     take_place,
     whose_place,
 )
@@ -168,7 +169,7 @@ async def join_waitlist(
         if group.free > 0:
             raise Conflict("There are places left: book one of them.", code="PLACES_LEFT")
         await tx.connection.execute(INSERT_ENTRY, uuid7(), group.practice_id, group.id, client_id)
-        tx.record(place_event(EventType.WAITLIST_JOINED, group, client_id, actor=actor))
+        await record_place(tx, EventType.WAITLIST_JOINED, group, client_id, actor=actor)
         return await tx.answer(await _get_entry(tx.connection, actor, group.id, client_id))
 
 
@@ -187,7 +188,7 @@ async def accept_offer(
         if not await has_offer(tx.connection, group, client_id):
             raise Conflict("There is no offer to accept, or it has passed and went to the next.", code="NO_OFFER")
         await take_place(tx.connection, group, client_id)
-        tx.record(place_event(EventType.PARTICIPANT_JOINED, group, client_id, actor=actor, status="booked"))
+        await record_place(tx, EventType.PARTICIPANT_JOINED, group, client_id, actor=actor, status="booked")
         return await tx.answer(await get_participant(tx.connection, group, client_id))
 
 
@@ -199,7 +200,7 @@ async def leave_waitlist(outbox: Outbox, actor: Actor, group_id: UUID, client_id
         entry = await _get_entry(tx.connection, actor, group.id, client_id)
         ended = "declined" if entry.status == "offered" else "left"
         await tx.connection.execute(END_WAITING, group.practice_id, group.id, client_id, ended)
-        tx.record(place_event(EventType.WAITLIST_LEFT, group, client_id, actor=actor, ended=ended))
+        await record_place(tx, EventType.WAITLIST_LEFT, group, client_id, actor=actor, ended=ended)
         await settle(tx, replace(group, offered=group.offered - (ended == "declined")))
 
 
@@ -224,7 +225,7 @@ async def settle(tx: Transaction, group: Group, policy: BookingPolicy | None = N
     if group.offered:
         passed = await tx.connection.fetch(EXPIRE_OFFERS, group.practice_id, group.id, now, group.starts_at)
         for row in passed:
-            tx.record(place_event(EventType.WAITLIST_OFFER_EXPIRED, group, row["client_id"]))
+            await record_place(tx, EventType.WAITLIST_OFFER_EXPIRED, group, row["client_id"])
         group = replace(group, offered=group.offered - len(passed))
     if group.free <= 0 or not group.waiting or not group.takes_clients:
         return group
@@ -255,7 +256,7 @@ async def _offer(tx: Transaction, group: Group, chosen: Sequence[Row], expires_a
     expires_at = min(expires_at, group.starts_at)
     await tx.connection.execute(OFFER_PLACES, group.practice_id, [row["id"] for row in chosen], expires_at)
     for row in chosen:
-        tx.record(place_event(EventType.WAITLIST_OFFERED, group, row["client_id"], expires_at=expires_at))
+        await record_place(tx, EventType.WAITLIST_OFFERED, group, row["client_id"], expires_at=expires_at)
     return replace(group, offered=group.offered + len(chosen), waiting=group.waiting - len(chosen))
 
 
@@ -268,7 +269,7 @@ async def _give(tx: Transaction, group: Group, eligible: Sequence[Row]) -> Group
                 await take_place(tx.connection, group, row["client_id"])
         except asyncpg.ExclusionViolationError:
             continue  # booked elsewhere at this very moment: passed over like the others who are
-        tx.record(place_event(EventType.PARTICIPANT_JOINED, group, row["client_id"], status="booked"))
+        await record_place(tx, EventType.PARTICIPANT_JOINED, group, row["client_id"], status="booked")
         group = replace(group, booked=group.booked + 1, waiting=group.waiting - 1)
     return group
 
