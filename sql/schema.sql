@@ -469,7 +469,10 @@ CREATE TABLE public.conversations (
     created_by uuid NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     last_message_at timestamp with time zone,
-    CONSTRAINT conversations_kind CHECK ((kind = ANY (ARRAY['direct'::text, 'group'::text])))
+    slow_mode_s integer DEFAULT 0 NOT NULL,
+    blocked_by uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    CONSTRAINT conversations_kind CHECK ((kind = ANY (ARRAY['direct'::text, 'group'::text]))),
+    CONSTRAINT conversations_slow_mode CHECK (((slow_mode_s >= 0) AND (slow_mode_s <= 3600)))
 );
 
 CREATE FUNCTION public.visible_conversations(practice uuid, viewer uuid) RETURNS SETOF public.conversations
@@ -801,6 +804,10 @@ CREATE TABLE public.conversation_members (
     last_delivered_seq bigint DEFAULT 0 NOT NULL,
     joined_at timestamp with time zone DEFAULT now() NOT NULL,
     left_at timestamp with time zone,
+    muted boolean DEFAULT false NOT NULL,
+    muted_until timestamp with time zone,
+    archived_at_count bigint,
+    last_sent_at timestamp with time zone,
     CONSTRAINT conversation_members_role CHECK ((role = ANY (ARRAY['admin'::text, 'member'::text])))
 );
 
@@ -1384,6 +1391,13 @@ CREATE TABLE public.time_off (
     CONSTRAINT time_off_ends_after_start CHECK ((ends_at > starts_at))
 );
 
+CREATE TABLE public.user_blocks (
+    practice_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    blocked_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.users (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -1781,6 +1795,9 @@ ALTER TABLE ONLY public.time_off
 ALTER TABLE ONLY public.uploads
     ADD CONSTRAINT uploads_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.user_blocks
+    ADD CONSTRAINT user_blocks_pkey PRIMARY KEY (practice_id, user_id, blocked_id);
+
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
@@ -1963,6 +1980,8 @@ CREATE INDEX time_off_coach_idx ON public.time_off USING btree (practice_id, coa
 CREATE INDEX uploads_loose_idx ON public.uploads USING btree (created_at) WHERE (message_id IS NULL);
 
 CREATE INDEX uploads_message_idx ON public.uploads USING btree (message_id) WHERE (message_id IS NOT NULL);
+
+CREATE INDEX user_blocks_blocked_idx ON public.user_blocks USING btree (practice_id, blocked_id);
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 
@@ -2344,6 +2363,12 @@ ALTER TABLE ONLY public.uploads
 
 ALTER TABLE ONLY public.uploads
     ADD CONSTRAINT uploads_uploader_fkey FOREIGN KEY (practice_id, uploader_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.user_blocks
+    ADD CONSTRAINT user_blocks_blocked_fkey FOREIGN KEY (practice_id, blocked_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.user_blocks
+    ADD CONSTRAINT user_blocks_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);

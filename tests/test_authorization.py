@@ -124,6 +124,7 @@ class Scene:
             "post_conversation_read": {"seq": 1},
             "post_conversation_members": {"user_ids": [str(self.house.client.user_id)]},
             "patch_conversation_member": {"role": "member"},
+            "put_conversation_mute": {},
             "post_api_key": {"name": "Calendar", "scopes": ["clients:read"]},
             "post_step_up": {"password": PASSWORD},
             "post_mfa_totp_confirm": {"code": "123456"},
@@ -267,6 +268,10 @@ async def renew(db: Database, scene: Scene) -> None:
     await db.execute("update api_keys set revoked_at = null")
     await db.execute("update conversation_members set left_at = null")
     await db.execute("update messages set deleted_at = null where id = $1", ids["message_id"])
+    await db.execute(
+        "insert into user_blocks (practice_id, user_id, blocked_id) values ($1, $2, $3) on conflict do nothing",
+        practice_id, scene.house.owner.user_id, ids["person_id"],
+    )  # fmt: skip
     # A webhook that wants what the matrix does not do, so that nothing is queued for it meanwhile.
     sealer = Sealer({"k1": bytes(range(32))})
     await db.execute(
@@ -376,6 +381,7 @@ async def open_doors(db: Database, house: House, canary: str) -> dict[str, UUID]
     )  # fmt: skip
     return {
         "user_id": house.client.user_id,
+        "person_id": house.other_client.user_id,
         "device_id": (await sign_in(db, house.coach)).session_id,
         "invitation_id": invitation_id,
         "client_without_login": client_id,

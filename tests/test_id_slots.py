@@ -38,6 +38,7 @@ REFERS_TO = {
     "member_ids": "client",
     "user_id": "client",
     "user_ids": "client",
+    "person_id": "person_id",
     "session_id": "session_id",
     "series_id": "series_id",
     "feed_id": "feed_id",

@@ -64,7 +64,11 @@ async def fill(db: Database, house: House, count: int) -> None:
             field_id := uuid7(), house.practice.id, f"n{field_id.hex[-12:]}",
         )  # fmt: skip
         await sign_in(db, house.coach)
-        await make_user(db, house.practice, Role.COACH, f"Coach {i}")
+        person = await make_user(db, house.practice, Role.COACH, f"Coach {i}")
+        await db.execute(
+            "insert into user_blocks (practice_id, user_id, blocked_id) values ($1, $2, $3)",
+            house.practice.id, house.coach.user_id, person.user_id,
+        )  # fmt: skip
         await db.execute(
             "insert into invitations (id, practice_id, email, role, client_id, invited_by, expires_at)"
             " values ($1, $2, 'a@example.org', 'client', $3, $4, now())",

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.chat.conftest import Chat
 from wellio.accounts.actors import Actor
 from wellio.chat.batches import Stored, Waiting, store_at_once, store_locked
+from wellio.chat.conversations import ConversationChanges, change_conversation
 from wellio.chat.messages import MessageWriter, NewMessage, Sent, is_plain
-from wellio.errors import Invalid, NotFound
+from wellio.errors import Forbidden, Invalid, NotFound, TooMany
 from wellio.live import Live
 from wellio.metrics import Metrics
 
@@ -36,13 +37,15 @@ attempts = st.builds(
     Attempt, st.sampled_from(SENDERS), st.sampled_from(PLACES), st.integers(0, 4), st.sampled_from((False, False, True))
 )
 members = st.tuples(*[st.sets(st.sampled_from(SENDERS))] * 3)
+# Of each conversation: as it is meant to be, in slow mode, or with a block.
+modes = st.tuples(*[st.sampled_from(("", "", "slow", "blocked"))] * 3)
 
 
 class Model:
     """What must come of it, in a dozen lines."""
 
-    def __init__(self, members: tuple[set[str], ...]) -> None:
-        self._members = members
+    def __init__(self, members: tuple[set[str], ...], modes: tuple[str, ...]) -> None:
+        self._members, self._modes = members, modes
         self.bodies: list[list[str]] = [[], [], []]
         self._stored: dict[tuple[str, int, int], int] = {}
 
@@ -54,6 +57,12 @@ class Model:
             return (self._stored[key], True)
         if attempt.bad_reply:
             return Invalid
+        mode = self._modes[attempt.place]
+        if mode == "blocked":
+            return Forbidden
+        sent_before = any(stored[:2] == key[:2] for stored in self._stored)
+        if mode == "slow" and attempt.sender == "client" and sent_before:
+            return TooMany
         self.bodies[attempt.place].append(body)
         self._stored[key] = len(self.bodies[attempt.place])
         return (self._stored[key], False)
@@ -78,18 +87,19 @@ async def locked(chat: Chat, batch: list[Waiting]) -> Stored:
 
 
 @pytest.mark.parametrize("store", [at_once, locked])
-@given(members=members, batches=st.lists(st.lists(attempts, max_size=12), max_size=3))
+@given(members=members, modes=modes, batches=st.lists(st.lists(attempts, max_size=12), max_size=3))
 @example(
     members=(set(), set(), {"owner"}),
+    modes=("", "", ""),
     batches=[[Attempt("owner", 2, 2, True), Attempt("owner", 2, 2, False), Attempt("owner", 2, 0, False)]],
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_batches_come_to_what_the_model_says(
-    chat: Chat, store: Storing, members: tuple[set[str], ...], batches: list[list[Attempt]]
+    chat: Chat, store: Storing, members: tuple[set[str], ...], modes: tuple[str, ...], batches: list[list[Attempt]]
 ) -> None:
-    places = [await open_group(chat, names) for names in members]
+    places = [await open_group(chat, names, mode) for names, mode in zip(members, modes, strict=True)]
     names = {(place, name): uuid4() for place in PLACES for name in range(5)}
-    model, number, nowhere = Model(members), 0, uuid4()
+    model, number, nowhere = Model(members, modes), 0, uuid4()
     for attempted in batches:
         batch, expected = [], []
         for attempt in attempted:
@@ -124,12 +134,13 @@ def assert_told(chat: Chat, stored: Stored, places: list[UUID], members: tuple[s
             assert set(stored.audiences[place]) == {getattr(chat.house, name).user_id for name in names}
 
 
-async def open_group(chat: Chat, names: set[str]) -> UUID:
+async def open_group(chat: Chat, names: set[str], mode: str = "") -> UUID:
     group = uuid4()
     practice, owner = chat.house.practice.id, chat.house.owner.user_id
     await chat.db.execute(
-        "insert into conversations (id, practice_id, kind, created_by) values ($1, $2, 'group', $3)",
-        group, practice, owner,
+        "insert into conversations (id, practice_id, kind, created_by, slow_mode_s, blocked_by)"
+        " values ($1, $2, 'group', $3, $4, $5)",
+        group, practice, owner, 3600 if mode == "slow" else 0, [owner] if mode == "blocked" else [],
     )  # fmt: skip
     await chat.db.execute(
         "insert into conversation_members (practice_id, conversation_id, user_id) select $1, $2, unnest($3::uuid[])",
@@ -154,6 +165,40 @@ async def test_two_processes_number_one_conversation_together(chat: Chat) -> Non
     assert all(own == sorted(own) for own in seqs)
     assert sorted(seqs[0] + seqs[1]) == list(range(1, 301))
     assert len(await chat.bodies(direct.id)) == 300
+
+
+async def test_slow_mode_holds_clients_who_are_no_admins(chat: Chat) -> None:
+    house = chat.house
+    group = (await chat.open(house.coach, house.client, house.owner, title="Team")).id
+
+    async def set_slow_mode(actor: Actor, seconds: int) -> None:
+        changes = ConversationChanges(slow_mode_s=seconds)
+        await change_conversation(chat.outbox, chat.live, actor, group, changes)
+
+    with pytest.raises(Forbidden):
+        await set_slow_mode(house.client, 60)
+    await set_slow_mode(house.owner, 60)
+    assert chat.pushes[-1].data["conversation"]["slow_mode_s"] == 60
+    sends = [asyncio.ensure_future(chat.say(house.client, group, str(n))) for n in range(8)]
+    outcomes = await asyncio.gather(*sends, return_exceptions=True)
+    refused = [o for o in outcomes if isinstance(o, TooMany)]
+    assert len(refused) == 7
+    assert all(o.code == "SLOW_MODE" and 0 < o.retry_after_s <= 60 for o in refused)
+    (sent,) = [o for o in outcomes if isinstance(o, Sent)]
+    again = await chat.say(house.client, group, client_message_id=sent.message.client_message_id)
+    assert again.duplicate
+    for _ in range(2):
+        await chat.say(house.coach, group)
+    await chat.db.execute("update conversation_members set last_sent_at = last_sent_at - interval '60 seconds'")
+    await chat.say(house.client, group)
+    with pytest.raises(TooMany):
+        await chat.say(house.client, group)
+    await chat.db.execute("update conversation_members set role = 'admin' where user_id = $1", house.client.user_id)
+    await chat.say(house.client, group)
+    await set_slow_mode(house.coach, 0)
+    await chat.db.execute("update conversation_members set role = 'member' where user_id = $1", house.client.user_id)
+    for _ in range(2):
+        await chat.say(house.client, group)
 
 
 @pytest.mark.parametrize("change", ["removed", "repeated", "renamed"])

@@ -18,12 +18,11 @@ from wellio.chat.conversation_members import (
     change_member,
     remove_member,
 )
-from wellio.chat.conversations import Conversation, get_conversation, list_conversations
+from wellio.chat.conversations import Conversation, ConversationQuery, get_conversation, list_conversations
 from wellio.chat.history import MessageQuery, list_heads, list_messages, sync
 from wellio.chat.receipts import count_unread
 from wellio.encoding import to_json
 from wellio.errors import Conflict, Forbidden, Invalid, NotFound
-from wellio.pages import PageQuery
 
 
 async def add(chat: Chat, actor: Actor, group: UUID, *people: Actor) -> Conversation:
@@ -103,7 +102,7 @@ async def test_who_was_removed_sees_nothing_and_who_comes_back_all_of_it(chat: C
             await refused
     assert await sync(chat.db, house.client, {group: 0}, limit=10) == []
     assert await list_heads(chat.db, [(house.practice.id, house.client.user_id)]) == {house.client.user_id: {}}
-    assert (await list_conversations(chat.db, house.client, PageQuery())).items == []
+    assert (await list_conversations(chat.db, house.client, ConversationQuery())).items == []
     assert (await count_unread(chat.db, house.client)).unread == 0
 
     await add(chat, house.coach, group, house.client)

@@ -11,18 +11,18 @@ from wellio.accounts.actors import Actor
 from wellio.chat.conversations import (
     Conversation,
     ConversationChanges,
+    ConversationQuery,
     NewConversation,
+    change_conversation,
     create_conversation,
     get_conversation,
     list_conversations,
     open_conversation,
-    rename_conversation,
 )
 from wellio.chat.history import sync
 from wellio.db import Database
 from wellio.encoding import to_json
 from wellio.errors import Forbidden, Invalid, NotFound, PreconditionFailed
-from wellio.pages import PageQuery
 
 ALLOWED = {
     ("owner", "coach"), ("owner", "client"), ("owner", "other_client"), ("coach", "owner"), ("coach", "other_coach"),
@@ -106,7 +106,7 @@ async def test_list_shows_the_most_recently_active_first_with_what_is_unread(cha
     for body in ("one", "two"):
         await chat.say(house.client, busy.id, body)
     mine = await chat.say(house.coach, busy.id, "three")
-    page = await list_conversations(chat.db, house.coach, PageQuery())
+    page = await list_conversations(chat.db, house.coach, ConversationQuery())
     assert [(c.id, c.unread, c.last_seq) for c in page.items] == [(busy.id, 2, 3), (quiet.id, 0, 0)]
     assert (page.items[0].last_message, page.items[1].last_message) == (mine.message, None)
     assert page.pagination.total == 2
@@ -121,7 +121,7 @@ async def test_list_runs_the_same_number_of_queries_however_long(chat: Chat, que
     for title in ("A", "B", "C"):
         await chat.open(house.owner, house.coach, house.client, title=title)
         queries.clear()
-        await list_conversations(chat.db, house.owner, PageQuery())
+        await list_conversations(chat.db, house.owner, ConversationQuery())
         counts.append(len(queries))
     assert len(set(counts)) == 1, counts
 
@@ -129,7 +129,7 @@ async def test_list_runs_the_same_number_of_queries_however_long(chat: Chat, que
 async def test_pages_hold_every_conversation_once(chat: Chat) -> None:
     house = chat.house
     opened = [(await chat.open(house.owner, house.coach, title=str(n))).id for n in range(5)]
-    pages = [await list_conversations(chat.db, house.owner, PageQuery(page=n, page_size=2)) for n in (1, 2, 3)]
+    pages = [await list_conversations(chat.db, house.owner, ConversationQuery(page=n, page_size=2)) for n in (1, 2, 3)]
     assert [c.id for page in pages for c in page.items] == opened[::-1]
     assert [page.pagination.has_next for page in pages] == [True, True, False]
 
@@ -142,12 +142,12 @@ async def test_stranger_sees_no_conversation(chat: Chat, stranger: str) -> None:
         await get_conversation(chat.db, actor, direct.id)
     with pytest.raises(NotFound):
         await rename(chat, actor, direct, "Mine")
-    assert (await list_conversations(chat.db, actor, PageQuery())).items == []
+    assert (await list_conversations(chat.db, actor, ConversationQuery())).items == []
 
 
 async def rename(chat: Chat, actor: Actor, conversation: Conversation, title: str, **options: int) -> Conversation:
     changes = ConversationChanges(title=title)
-    return await rename_conversation(chat.outbox, chat.live, actor, conversation.id, changes, **options)
+    return await change_conversation(chat.outbox, chat.live, actor, conversation.id, changes, **options)
 
 
 async def test_new_title_takes_a_seq_in_the_log_and_is_pushed_as_sync_tells_it(chat: Chat) -> None:
@@ -162,7 +162,7 @@ async def test_new_title_takes_a_seq_in_the_log_and_is_pushed_as_sync_tells_it(c
     expected = {
         "conversation_id": group.id,
         "seq": 2,
-        "conversation": {"id": group.id, "kind": "group", "title": "New"},
+        "conversation": {"id": group.id, "kind": "group", "title": "New", "slow_mode_s": 0},
     }
     assert pushed == [expected]
     (synced,) = await sync(chat.db, house.client, {group.id: 0}, limit=10)

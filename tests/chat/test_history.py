@@ -13,7 +13,7 @@ import pytest
 
 from tests.chat.conftest import Chat
 from tests.factories import make_house
-from wellio.chat.conversations import ConversationChanges, rename_conversation
+from wellio.chat.conversations import ConversationChanges, change_conversation
 from wellio.chat.history import MAX_SYNC_BYTES, MessageQuery, get_message, list_heads, list_messages, sync
 from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
 from wellio.chat.reactions import set_reaction
@@ -70,7 +70,7 @@ async def test_sync_gives_what_the_pushes_gave(chat: Chat) -> None:
     for actor, emoji, on in ((coach, "👍", True), (house.client, "❤️", True), (house.client, "👍", True),
                              (coach, "👍", False), (coach, "🎉", True), (coach, "👍", True)):  # fmt: skip
         await set_reaction(*away, actor, said[2].id, emoji, on=on)
-    await rename_conversation(*away, house.owner, group.id, ConversationChanges(title="Crew"))
+    await change_conversation(*away, house.owner, group.id, ConversationChanges(title="Crew"))
     await edit_message(*away, coach, said[2].id, MessageEdit(body="best"))
     await set_reaction(*away, house.client, said[3].id, "👍", on=True)
     await delete_message(*away, house.owner, said[3].id)

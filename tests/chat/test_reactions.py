@@ -5,11 +5,10 @@ import asyncio
 import pytest
 
 from tests.chat.conftest import Chat
-from wellio.chat.conversations import list_conversations
+from wellio.chat.conversations import ConversationQuery, list_conversations
 from wellio.chat.history import MessageQuery, get_message, list_messages
 from wellio.chat.reactions import EMOJIS, MAX_EMOJIS, one_emoji, set_reaction
 from wellio.errors import Conflict, NotFound
-from wellio.pages import PageQuery
 
 # As UTS #51 (Unicode Emoji) calls them.
 SEQUENCES = ["👍", "👍🏽", "❤️", "👩‍👩‍👧", "👨🏽‍🤝‍👨🏿", "🇩🇪", "1️⃣", "#️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🏳️‍🌈", "🧑🏿‍⚕️"]
@@ -43,7 +42,7 @@ async def test_reaction_is_set_once_taken_back_once_and_shown_everywhere(chat: C
     expected = {"👍": [client.user_id, coach.user_id], "❤️": [client.user_id]}
     listed = (await list_messages(chat.db, client, direct.id, MessageQuery())).items
     assert [dict(m.reactions) for m in listed] == [expected, {}]
-    last = (await list_conversations(chat.db, coach, PageQuery())).items[0].last_message
+    last = (await list_conversations(chat.db, coach, ConversationQuery())).items[0].last_message
     assert last is not None
     assert last.reactions == expected
     repeated = await chat.say(coach, direct.id, client_message_id=message.client_message_id)

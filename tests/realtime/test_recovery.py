@@ -21,7 +21,7 @@ from tests.realtime.javascript import JavaScript, javascript, needs_node
 from tests.realtime.raw import Raw, open_raw
 from tests.waiting import eventually
 from wellio.chat import recovery
-from wellio.chat.conversations import ConversationChanges, rename_conversation
+from wellio.chat.conversations import ConversationChanges, change_conversation
 from wellio.chat.values import NewMessage
 from wellio.config import Config
 from wellio.db import Database
@@ -92,7 +92,7 @@ async def test_client_whose_link_was_cut_gets_what_it_missed_once_on_any_process
         # On the process it was on: more than fits into a queue, an edit of the group, and a lost ephemeral.
         await send(one, house.coach, direct, 500)
         changes = ConversationChanges(title="Runners")
-        await rename_conversation(one.services.outbox, one.services.live, house.owner, group, changes)
+        await change_conversation(one.services.outbox, one.services.live, house.owner, group, changes)
         await send(one, house.coach, group)
         assert await away.come_back(one.url)
         missed = away.got()[len(want) :]

@@ -1,4 +1,5 @@
-"""Who may know that a person is online: those who share a conversation or a coaching relation with them."""
+"""Who may know that a person is online: those who share a conversation or a coaching relation with them, and of whom
+neither has blocked the other."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -23,8 +24,13 @@ pairs as (
     join clients c on c.practice_id = p.practice_id and c.coach_id = p.user_id
 )
 select viewer_id, array_agg(user_id) as user_ids
-from pairs
+from pairs q
 where viewer_id = any($3::uuid[])
+  and not exists (
+      select from user_blocks b
+      where b.practice_id = any($1::uuid[])
+        and ((b.user_id = q.viewer_id and b.blocked_id = q.user_id)
+             or (b.user_id = q.user_id and b.blocked_id = q.viewer_id)))
 group by viewer_id
 """
 

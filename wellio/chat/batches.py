@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
+from wellio.chat.blocks import blocked
 from wellio.chat.values import Message, NewMessage, Sent, message_of
 from wellio.db import Connection, Row
-from wellio.errors import Invalid, NotFound, WellioError
+from wellio.errors import Invalid, NotFound, TooMany, WellioError
 from wellio.events import EventType
 from wellio.idempotency import AlreadyAnswered, Once, claim, keep
 from wellio.ids import uuid7
@@ -35,6 +36,8 @@ cross join lateral (
 # locked: as LOCK_CONVERSATIONS. asked: what is known of each message; stored_…: the message that it repeats.
 # client_id: whom the event concerns, the client who writes or whom a coach writes to. audience: of each conversation
 # once. A client's row that somebody is changing at this moment is passed over: a message does not wait for it.
+# blocked_by, slow_s, slow_until: why it may be refused. The locked row is the newest, whatever the snapshot, and
+# whoever sends moves last_seq. Of a sender whom slow mode holds, a batch takes the first (turn).
 # The laterals with `limit 1` keep look-ups apart: joined, a planner without statistics would scan the tables.
 STORE_MESSAGES = """
 with given as (
@@ -46,7 +49,8 @@ with given as (
     select l.*
     from unnest($1::uuid[], $2::uuid[]) w (practice_id, id)
     cross join lateral (
-        select c.id, c.practice_id, c.kind, c.last_seq, c.last_message_at from conversations c
+        select c.id, c.practice_id, c.kind, c.last_seq, c.last_message_at, c.blocked_by, c.slow_mode_s
+        from conversations c
         where c.id = w.id and c.practice_id = w.practice_id
         limit 1 for no key update
     ) l
@@ -56,6 +60,10 @@ with given as (
            g.reply_to is null or exists (
                select from messages r where r.id = g.reply_to and r.conversation_id = g.conversation_id
            ) as reply_known,
+           l.blocked_by,
+           case when l.slow_mode_s > 0 and s.role = 'client' and s.member_role = 'member' then l.slow_mode_s
+           end as slow_s,
+           s.last_sent_at + make_interval(secs => l.slow_mode_s) as slow_until,
            case when s.role = 'client' then (select c.id from clients c where c.user_id = g.sender_id)
                 when l.kind = 'direct' then (
                     select c.id from conversation_members o join clients c on c.user_id = o.user_id
@@ -70,7 +78,7 @@ with given as (
     from given g
     left join locked l on l.id = g.conversation_id and l.practice_id = g.practice_id
     left join lateral (
-        select u.role
+        select u.role, m.role as member_role, m.last_sent_at
         from conversation_members m
         join users u on u.id = m.user_id and u.status = 'active'
         where m.conversation_id = l.id and m.user_id = g.sender_id and m.left_at is null
@@ -82,10 +90,19 @@ with given as (
           and m.client_message_id = g.client_message_id
         limit 1
     ) d on true
+), admitted as (
+    select a.*, row_number() over (partition by a.conversation_id, a.sender_id order by a.n) as turn
+    from asked a
+    where a.current and a.role is not null and a.reply_known and a.stored_id is null and a.blocked_by = '{}'
+      and (a.slow_s is null or a.slow_until is null or a.at >= a.slow_until)
 ), fresh as materialized (
     select a.*, a.last_seq + row_number() over (partition by a.conversation_id order by a.n) as seq
-    from asked a
-    where a.current and a.role is not null and a.reply_known and a.stored_id is null
+    from admitted a
+    where a.slow_s is null or a.turn = 1
+), slowed as (
+    update conversation_members m set last_sent_at = f.at
+    from fresh f
+    where f.slow_s is not null and m.conversation_id = f.conversation_id and m.user_id = f.sender_id
 ), stored as (
     insert into messages (id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to,
                           created_at)
@@ -114,7 +131,8 @@ with given as (
 ), seen as (
     update clients c set last_activity_at = greatest(c.last_activity_at, i.at) from idle i where c.id = i.id
 )
-select a.n, a.role, a.current, a.reply_known, a.audience, f.seq as fresh_seq, f.at,
+select a.n, a.role, a.current, a.reply_known, a.blocked_by, a.slow_s, a.slow_until, a.audience, f.seq as fresh_seq,
+       a.at,
        a.stored_id as id, a.conversation_id, a.stored_seq as seq, a.sender_id, a.stored_body as body,
        a.client_message_id, a.stored_reply_to as reply_to, a.attachments, a.reactions, a.edited_at, a.deleted_at,
        a.created_at
@@ -228,7 +246,21 @@ def _outcome(waiting: Waiting, message_id: UUID, row: Row) -> Outcome:
         return Sent(message_of(row), duplicate=True)
     if not row["reply_known"]:
         return Invalid.field("reply_to", "No such message in this conversation.")
+    if row["blocked_by"]:
+        return blocked(waiting.actor, row["blocked_by"])
+    if row["fresh_seq"] is None:
+        return _too_soon(row)
     return Sent(_message(waiting, message_id, row), duplicate=False)
+
+
+def _too_soon(row: Row) -> TooMany:
+    """Slow mode: by what was sent before, or by an earlier message of the same batch."""
+    left_s = (row["slow_until"] - row["at"]).total_seconds() if row["slow_until"] else 0.0
+    return TooMany(
+        f"In this group you can send one message every {row['slow_s']} seconds.",
+        retry_after_s=left_s if left_s > 0 else row["slow_s"],
+        code="SLOW_MODE",
+    )
 
 
 def _message(waiting: Waiting, message_id: UUID, row: Row) -> Message:

@@ -16,6 +16,7 @@ from wellio.chat.conversations import (
     MAX_MEMBERS,
     Conversation,
     ConversationRole,
+    check_manager,
     check_reachable,
     get_conversation,
     get_conversation_of,
@@ -43,7 +44,7 @@ insert into conversation_members (practice_id, conversation_id, user_id, last_re
 select $1, $2, t.user_id, $4, $4
 from unnest($3::uuid[]) t (user_id)
 on conflict on constraint conversation_members_pkey do update
-set left_at = null, joined_at = now(), role = 'member',
+set left_at = null, joined_at = now(), role = 'member', muted = false, muted_until = null, archived_at_count = null,
     last_read_seq = excluded.last_read_seq, last_delivered_seq = excluded.last_delivered_seq
 """
 
@@ -86,7 +87,7 @@ async def add_members(outbox: Outbox, live: Live, actor: Actor, conversation_id:
     """Raises NotFound, Forbidden, Conflict (direct, or too many), Invalid for whom the actor can't add."""
     async with outbox.transaction() as tx:
         row = await _lock_group(tx, actor, conversation_id)
-        _check_manager(actor, row)
+        check_manager(actor, row)
         present = await _list_group(tx.connection, actor, conversation_id)
         added = [user_id for user_id in dict.fromkeys(new.user_ids) if user_id not in present]
         await check_reachable(tx.connection, actor, "user_ids", new.user_ids, known=present)
@@ -111,7 +112,7 @@ async def remove_member(outbox: Outbox, live: Live, actor: Actor, conversation_i
         present = await _list_group(tx.connection, actor, conversation_id)
         leaving = user_id == actor.user_id
         if not leaving:
-            _check_manager(actor, row)
+            check_manager(actor, row)
             _check_over(actor, _find(present, user_id))
         await tx.connection.execute(REMOVE_MEMBER, actor.practice_id, conversation_id, user_id)
         told = {"user_id": user_id, "change": "left" if leaving else "removed", "role": None}
@@ -129,7 +130,7 @@ async def change_member(
     entries: list[Entry] = []
     async with outbox.transaction() as tx:
         row = await _lock_group(tx, actor, conversation_id)
-        _check_manager(actor, row)
+        check_manager(actor, row)
         present = await _list_group(tx.connection, actor, conversation_id)
         member = _find(present, user_id)
         _check_over(actor, member)
@@ -150,11 +151,6 @@ async def _lock_group(tx: Transaction, actor: Actor, conversation_id: UUID) -> R
             code="DIRECT_CONVERSATION",
         )
     return row
-
-
-def _check_manager(actor: Actor, row: Row) -> None:
-    if row["role"] != "admin" and actor.role is not Role.OWNER:
-        raise Forbidden("Only an admin of the group, or an owner who is in it, can do this.")
 
 
 def _check_over(actor: Actor, member: Row) -> None:

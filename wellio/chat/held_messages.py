@@ -1,10 +1,12 @@
 """A message that is about to be changed: its conversation is locked, so that changes are numbered as they commit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
+from wellio.chat.blocks import blocked
 from wellio.chat.values import Message, message_of
 from wellio.errors import Conflict, NotFound
 from wellio.outbox import Transaction
@@ -24,7 +26,7 @@ for no key update of c
 GET_HELD = """
 select m.id, m.conversation_id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.attachments,
        m.reactions, m.edited_at, m.deleted_at, m.created_at, coalesce(m.changed_seq, m.seq) as changed_seq,
-       c.kind, c.title, c.last_seq, me.role
+       c.kind, c.title, c.last_seq, c.blocked_by, me.role
 from shown_messages m
 join conversations c on c.id = m.conversation_id
 join conversation_members me on me.conversation_id = c.id and me.user_id = $2 and me.left_at is null
@@ -45,6 +47,12 @@ class HeldMessage:
     role: Literal["admin", "member"]
     kind: Literal["direct", "group"]
     title: str
+    blocked_by: Sequence[UUID]
+
+    def must_be_open_to(self, actor: Actor) -> None:
+        """Raises Forbidden where one of two people has blocked the other: no edit or reaction passes either."""
+        if self.blocked_by:
+            raise blocked(actor, self.blocked_by)
 
     def must_be_there(self) -> None:
         """Raises Conflict for a message that was deleted."""
@@ -67,4 +75,12 @@ async def hold_message(tx: Transaction, actor: Actor, message_id: UUID) -> HeldM
     row = await tx.connection.fetchrow(GET_HELD, *asked)
     if row is None:
         raise NotFound("No such message.")
-    return HeldMessage(message_of(row), row["changed_seq"], row["last_seq"], row["role"], row["kind"], row["title"])
+    return HeldMessage(
+        message=message_of(row),
+        changed_seq=row["changed_seq"],
+        head_seq=row["last_seq"],
+        role=row["role"],
+        kind=row["kind"],
+        title=row["title"],
+        blocked_by=row["blocked_by"],
+    )

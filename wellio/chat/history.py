@@ -60,7 +60,8 @@ join conversations c on c.practice_id = m.practice_id and c.id = m.conversation_
 LIST_SYNCED = """
 select c.id, c.last_seq, me.last_read_seq,
        (select jsonb_object_agg(o.user_id, o.last_read_seq) from conversation_members o
-        where o.conversation_id = c.id and o.left_at is null and o.last_read_seq > 0) as members_read
+        where o.conversation_id = c.id and o.left_at is null and o.last_read_seq > 0
+          and (c.blocked_by = '{}' or o.user_id = $2)) as members_read
 from unnest($3::uuid[]) with ordinality w (id, n)
 join conversation_members me
     on me.conversation_id = w.id and me.practice_id = $1 and me.user_id = $2 and me.left_at is null

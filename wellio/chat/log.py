@@ -21,7 +21,7 @@ EntryType = Literal["message:updated", "message:deleted", "reaction:changed", "m
 # Whoever writes to the log holds this lock first: entries are numbered in the order in which they commit. The actor's
 # own row too, so that who had to wait, and was removed meanwhile, is not taken for a member by an old snapshot.
 LOCK_CONVERSATION = """
-select c.id, c.kind, c.title, c.version, m.role
+select c.id, c.kind, c.title, c.slow_mode_s, c.blocked_by, c.version, m.role
 from conversations c
 join conversation_members m on m.conversation_id = c.id and m.user_id = $2 and m.left_at is null
 where c.practice_id = $1 and c.id = $3
@@ -53,7 +53,10 @@ class Entry:
 
 
 async def lock_conversation(tx: Transaction, actor: Actor, conversation_id: UUID) -> Row:
-    """The row with `id, kind, title, version` and the actor's `role` in it. Raises NotFound, for strangers too."""
+    """The row with `id, kind, title, slow_mode_s, blocked_by, version` and the actor's `role` in it.
+
+    Raises NotFound, for strangers too.
+    """
     row = await tx.connection.fetchrow(LOCK_CONVERSATION, actor.practice_id, actor.user_id, conversation_id)
     if row is None:
         raise NotFound("No such conversation.")

@@ -66,6 +66,7 @@ def _check_edit(actor: Actor, held: HeldMessage) -> None:
     if held.message.sender_id != actor.user_id:
         raise Forbidden("Only its sender edits a message.")
     held.must_be_there()
+    held.must_be_open_to(actor)
 
 
 def _check_delete(actor: Actor, held: HeldMessage) -> None:

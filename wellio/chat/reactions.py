@@ -61,6 +61,7 @@ async def set_reaction(outbox: Outbox, live: Live, actor: Actor, message_id: UUI
         if (actor.user_id in message.reactions.get(emoji, ())) == on:
             return Changed(message, await _seq_before(tx, actor, held, emoji))
         if on:
+            held.must_be_open_to(actor)
             _check_room(held, emoji)
         told: dict[str, Any] = {"message_id": message.id, "user_id": actor.user_id, "emoji": emoji, "on": on}
         entry = await append(tx, actor, message.conversation_id, "reaction:changed", told, message_id=message.id)

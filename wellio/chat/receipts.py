@@ -37,11 +37,14 @@ where m.practice_id = $1 and m.user_id = $2 and m.conversation_id = d.conversati
 returning m.conversation_id, m.last_read_seq, m.last_delivered_seq
 """
 
+# Of two people one of whom has blocked the other, nobody but $3, whose receipts they are.
 LIST_AUDIENCES = """
-select conversation_id, array_agg(user_id) as user_ids
-from conversation_members
-where practice_id = $1 and conversation_id = any($2::uuid[]) and left_at is null
-group by conversation_id
+select m.conversation_id, array_agg(m.user_id) as user_ids
+from conversation_members m
+join conversations c on c.practice_id = m.practice_id and c.id = m.conversation_id
+where m.practice_id = $1 and m.conversation_id = any($2::uuid[]) and m.left_at is null
+  and (c.blocked_by = '{}' or m.user_id = $3)
+group by m.conversation_id
 """
 
 GET_READ_STATE = """
@@ -135,7 +138,7 @@ async def count_unread(db: Database, actor: Actor) -> UnreadCount:
 async def _list_audiences(connection: Connection, actor: Actor, ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
     if not ids:
         return {}
-    rows = await connection.fetch(LIST_AUDIENCES, actor.practice_id, ids)
+    rows = await connection.fetch(LIST_AUDIENCES, actor.practice_id, ids, actor.user_id)
     return {row["conversation_id"]: row["user_ids"] for row in rows}
 
 

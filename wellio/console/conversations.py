@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
-from wellio.chat.conversations import Conversation, list_conversations
+from wellio.chat.conversations import Conversation, ConversationQuery, list_conversations
 from wellio.chat.history import MessageQuery, list_messages
 from wellio.chat.values import Message
 from wellio.db import Database
-from wellio.pages import PageQuery
 
 SHOWN = 20
 THREAD_MESSAGES = 30
@@ -44,7 +43,7 @@ class Thread:
 
 
 async def list_talks(db: Database, actor: Actor) -> list[Talk]:
-    page = await list_conversations(db, actor, PageQuery(page_size=SHOWN))
+    page = await list_conversations(db, actor, ConversationQuery(page_size=SHOWN))
     return [_talk(actor, conversation) for conversation in page.items]
 
 

@@ -4,20 +4,21 @@ from wellio.accounts.actors import STAFF
 from wellio.chat.conversations import (
     Conversation,
     ConversationChanges,
+    ConversationQuery,
     NewConversation,
+    change_conversation,
     get_conversation,
     list_conversations,
     open_conversation,
-    rename_conversation,
 )
 from wellio.chat.history import MessageQuery, list_messages
 from wellio.chat.receipts import ReadState, ReadUpTo, mark_read
 from wellio.chat.values import Message
 from wellio.handlers.routes import Call, NoInput, Reply, Route
-from wellio.pages import Page, PageQuery
+from wellio.pages import Page
 
 
-async def list_conversations_page(call: Call[NoInput, PageQuery]) -> Page[Conversation]:
+async def list_conversations_page(call: Call[NoInput, ConversationQuery]) -> Page[Conversation]:
     """The caller's conversations, the most recently active first."""
     return await list_conversations(call.services.db, call.actor, call.query)
 
@@ -35,8 +36,8 @@ async def get_conversation_by_id(call: Call[NoInput, NoInput]) -> Conversation:
 
 
 async def patch_conversation(call: Call[ConversationChanges, NoInput]) -> Conversation:
-    """Change a group's title."""
-    return await rename_conversation(
+    """Change a group's title, or its slow mode."""
+    return await change_conversation(
         call.services.outbox,
         call.services.live,
         call.actor,
@@ -64,7 +65,7 @@ ONE = f"{BASE}/{{conversation_id}}"
 ROUTES = (
     Route(
         method="GET", path=BASE, handler=list_conversations_page, tag="conversations",
-        query=PageQuery, answer=Page[Conversation], reads=True,
+        query=ConversationQuery, answer=Page[Conversation], reads=True,
     ),
     Route(
         method="POST", path=BASE, handler=post_conversation, tag="conversations",

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from wellio.accounts.auth_sessions import authenticate
-from wellio.chat.conversations import list_member_ids
+from wellio.chat.conversations import list_hearing
 from wellio.chat.history import MAX_LIMIT, sync
 from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
 from wellio.chat.reactions import Emoji, set_reaction
@@ -131,7 +131,7 @@ class Events:
     async def typing(self, device: Device, typing: Typing) -> Ack:
         """To the other members only, who are looked up each time: nobody types into a room they are not in."""
         actor = device.actor
-        members = await list_member_ids(self.services.db, actor, typing.conversation_id)
+        members = await list_hearing(self.services.db, actor, typing.conversation_id)
         data = {
             "conversation_id": typing.conversation_id,
             "user_id": actor.user_id,
