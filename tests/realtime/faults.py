@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -54,6 +54,10 @@ class OwnRedis:
     def thaw(self) -> None:
         assert self._process
         self._process.send_signal(signal.SIGCONT)
+
+    async def flush(self) -> None:
+        async with Redis.from_url(self.url) as client:
+            await client.flushall()
 
 
 async def answers(client: Redis) -> bool:
@@ -109,14 +113,17 @@ class Link:
 
 
 class Balancer:
-    """A port in front of Wellio's processes. Its links can be cut, and new ones refused until one is named again."""
+    """A port in front of Wellio's processes, or of Redis. Its links can be cut, and new ones refused until a process is
+    named again. `swallows`: the next thing with this in it that comes from there is lost."""
 
     def __init__(self) -> None:
+        self.swallows: bytes | None = None
         self._port = free_port()
         self._to: int | None = None
         self._server: asyncio.Server | None = None
         self._ends: set[asyncio.StreamWriter] = set()
         self.url = f"http://127.0.0.1:{self._port}"
+        self.redis_url = f"redis://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
@@ -141,11 +148,21 @@ class Balancer:
         if self._to is None:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:  # nobody there
+            writer.transport.abort()
+            return
         ends = {writer, far_writer}
         self._ends |= ends
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer, self._passes))
         self._ends -= ends
+
+    def _passes(self, data: bytes) -> bool:
+        if self.swallows is None or self.swallows not in data:
+            return True
+        self.swallows = None
+        return False
 
 
 @asynccontextmanager
@@ -158,11 +175,14 @@ async def balancer() -> AsyncIterator[Balancer]:
         await made.stop()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool] = bool
+) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+            if passes(data):
+                writer.write(data)
+                await writer.drain()
     with suppress(OSError):
         writer.close()
 

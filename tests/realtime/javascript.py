@@ -41,8 +41,9 @@ class JavaScript:
         assert self._process.stdin
         self._process.stdin.write(json.dumps({"do": do, **fields}, default=str).encode() + b"\n")
 
-    def connect(self, client: str, token: str, *, url: str | None = None, **options: Any) -> None:
-        self.command("connect", client=client, url=url or self._url, auth={"token": token}, options=options)
+    def connect(self, client: str, token: str, *, url: str | None = None, chat: bool = False, **options: Any) -> None:
+        """`chat`: a client that keeps the rule, by docs/examples/client.mjs."""
+        self.command("connect", client=client, url=url or self._url, auth={"token": token}, options=options, chat=chat)
 
     async def connected(self, client: str, token: str, **options: Any) -> Any:
         """The client's session:ready."""
@@ -65,6 +66,16 @@ class JavaScript:
 
     def acks(self, client: str, name: str) -> list[Any]:
         return [line["data"] for line in self.lines if line.get("client") == client and line.get("ack") == name]
+
+    def send(self, client: str, conversation_id: UUID, body: str) -> str:
+        """Of a client that keeps the rule, which repeats it until it is acked. The name of its ack."""
+        name = f"ack{next(self._acks)}"
+        self.command("send", client=client, conversation_id=conversation_id, body=body, ack=name)
+        return name
+
+    def applied(self, client: str, conversation_id: UUID) -> list[dict[str, Any]]:
+        """What a client that keeps the rule took of a conversation's log."""
+        return [event for event in self.told(client, "applied") if event["conversation_id"] == str(conversation_id)]
 
     def told(self, client: str, what: str) -> list[Any]:
         return [line["data"] for line in self.lines if line.get("client") == client and line.get("what") == what]

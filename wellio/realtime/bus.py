@@ -1,12 +1,12 @@
 """The link between processes: what one publishes reaches the devices of the others, by Redis pub/sub.
 
 Redis carries hints only. Nobody waits for it: publishing puts a message into a bounded queue, and what can't be
-sent is dropped. Each loss is noticed on both sides (a failed publish, a lost subscription, a silent link), and ends
-in a sweep of the database by whoever may have missed something.
+sent is dropped. Each loss is noticed on both sides (a failed publish, a lost subscription, a silent link, a number that
+was left out), and ends in a sweep of the database by whoever may have missed something.
 
-A message is a line of JSON, `{"from": process, "kind": …}`, and for pushes the encoded packet after it. Kinds of
-the bus itself: `beat` (still here), `hello` (new here, or back: tell me what you know), `resync` (something of mine
-was lost: look into the database).
+A message is a line of JSON, `{"from": process, "n": its number, "kind": …}`, and for pushes the encoded packet after
+it. Kinds of the bus itself: `beat` (still here), `hello` (new here, or back: tell me what you know), `resync`
+(something of mine was lost: look into the database).
 """
 
 import asyncio
@@ -33,7 +33,8 @@ from wellio.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 2.0
+# A lost message is noticed by the next one's number, so soon at the latest.
+BEAT_S = 1.0
 # A process that was not heard of for so long is dead.
 DEAD_S = 15.0
 # Our own beats come back to us: a link on which nothing comes is lost, even if it looks open.
@@ -99,6 +100,8 @@ class Bus:
         self._listeners = NOBODY
         self._metrics = metrics
         self._queue = _Queue()
+        self._count = 0  # of the messages that were to be published
+        self._last: dict[str, int] = {}  # the number of the last message of each other process
         self._lost = False  # something was not published since the last that was
         self._heard = 0.0
         self._queued = asyncio.Event()
@@ -129,7 +132,8 @@ class Bus:
             self._put(kind, header)
 
     def _put(self, kind: str, header: dict[str, Any] | None = None, packet: bytes = b"") -> None:
-        message = to_json({"from": self.process, "kind": kind, **(header or {})}) + b"\n" + packet
+        self._count += 1
+        message = to_json({"from": self.process, "n": self._count, "kind": kind, **(header or {})}) + b"\n" + packet
         if not self._queue.add(message):
             self._lose("bus full")
         self._queued.set()
@@ -179,6 +183,7 @@ class Bus:
         deadline = time.monotonic() - DEAD_S
         for process in [p for p, heard in self.peers.items() if heard < deadline]:
             del self.peers[process]
+            self._last.pop(process, None)
             self._listeners.died(process)
 
     # ------------------------------------------------ in
@@ -230,7 +235,7 @@ class Bus:
         line, _, packet = message.partition(b"\n")
         header = orjson.loads(line)
         process, kind = header["from"], header["kind"]
-        if process == self.process:
+        if process == self.process or self._repeated(process, header["n"]):
             return
         known = process in self.peers
         self.peers[process] = time.monotonic()
@@ -240,10 +245,20 @@ class Bus:
             self._put("hello")
         if not known or kind == "hello":
             self._listeners.announce()
-        if kind == "resync":
+        if kind == "resync" or self._left_out(process, header["n"]):
             self._listeners.restored()
-        elif kind not in ("beat", "hello"):
+        if kind not in ("beat", "hello", "resync"):
             self._listeners.message(process, kind, header, packet)
+
+    def _repeated(self, process: str, number: int) -> bool:
+        """redis-py may publish twice what it got no answer to."""
+        return number <= self._last.get(process, 0)
+
+    def _left_out(self, process: str, number: int) -> bool:
+        """Whether messages before this one did not come."""
+        before = self._last.get(process, number - 1)
+        self._last[process] = number
+        return number != before + 1
 
 
 def users_of(header: dict[str, Any]) -> Sequence[UUID]:
