@@ -21,7 +21,7 @@ SOURCES = sorted((ROOT / "wellio").rglob("*.py"))
 # Who may import whom: a module may import from its own layer and those below.
 AREAS = ("accounts", "practice", "chat", "outreach", "learning", "integrations")
 ADAPTERS = ("handlers", "console", "realtime", "jobs")
-WIRING = ("app", "commands", "subscriptions", "__main__", "demo", "replay", "schema_file")
+WIRING = ("app", "commands", "subscriptions", "__main__", "demo", "evaluate", "replay", "schema_file")
 FRAMEWORKS = {"aiohttp", "aiohttp_jinja2", "socketio", "engineio", "apscheduler"}
 SQL_VERBS = re.compile(r"\s*(select|insert|update|delete|with|create table if not exists)\b", re.IGNORECASE)
 

@@ -229,9 +229,13 @@ class Learner:
             known.append(i)
             churned.append(gone)
         if known:
-            x = due.x if len(known) == len(due.x) else due.x[known]
-            self.model.learn_many(x.astype(np.float64), churned, practice.intercept)
-            self.labels += len(known)
+            self._teach(
+                practice, due if len(known) == len(due.x) else Batch(due.questions[known], due.x[known]), churned
+            )
+
+    def _teach(self, practice: Practice, known: Batch, churned: list[bool]) -> None:
+        self.model.learn_many(known.x.astype(np.float64), churned, practice.intercept)
+        self.labels += len(churned)
 
     def _predict(self, practice: Practice, rows: list[int]) -> list[Prediction]:
         matrix = practice.state[rows]

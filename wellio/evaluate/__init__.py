@@ -1,0 +1,5 @@
+"""`bin/evaluate`: how good the learner is on a history, beside what else could have been used.
+
+The history goes through the product's own learner, event by event, as it would have come; nothing is stored, and no
+database is needed. Rivals answer the same questions with what was known when they were asked.
+"""
