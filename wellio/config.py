@@ -50,6 +50,7 @@ class Config:
     trusted_proxies: tuple[Network, ...] = ()
     rate_limit_scale: float = 1.0
     jitsi_url: str = "https://meet.jit.si"
+    jitsi_room_secret: str = ""
     jitsi_app_id: str = ""
     jitsi_app_secret: str = ""
     outgoing_loopback: bool = False
@@ -95,13 +96,19 @@ def read_config(environ: Mapping[str, str]) -> Config:
         trusted_proxies=reader.networks("TRUSTED_PROXIES"),
         rate_limit_scale=reader.positive("RATE_LIMIT_SCALE", 1.0),
         jitsi_url=reader.public_url("JITSI_URL") or "https://meet.jit.si",
+        jitsi_room_secret=reader.text("JITSI_ROOM_SECRET", ""),
         jitsi_app_id=reader.text("JITSI_APP_ID", ""),
         jitsi_app_secret=reader.text("JITSI_APP_SECRET", ""),
         outgoing_loopback=reader.flag("OUTGOING_LOOPBACK", default=False),
     )
     if config.production:
         problems += _production_problems(config)
-    for name, secret in (("JWT_SECRET", config.jwt_secret), ("JWT_SECRET_PREVIOUS", config.jwt_secret_previous)):
+    secrets = {
+        "JWT_SECRET": config.jwt_secret,
+        "JWT_SECRET_PREVIOUS": config.jwt_secret_previous,
+        "JITSI_ROOM_SECRET": config.jitsi_room_secret,
+    }
+    for name, secret in secrets.items():
         if secret:
             problems += _secret_problems(name, secret)
     if bool(config.jitsi_app_id) != bool(config.jitsi_app_secret):

@@ -30,7 +30,7 @@ class EventType(StrEnum):
     SESSION_STARTED = "SessionStarted"
     SESSION_COMPLETED = "SessionCompleted"
     SESSION_MISSED = "SessionMissed"
-    SESSION_NO_SHOW_UNDONE = "SessionNoShowUndone"
+    SESSION_NO_SHOW_UNDONE = "SessionNoShowUndone"  # payload adds missed_at: when it was marked so
     SESSION_CANCELLED = "SessionCancelled"  # its status says who cancelled, and how late
     SESSION_UPDATED = "SessionUpdated"
     # Of several sessions of a series at once, whose own events (with series_id) come with it. Subject: the series;
@@ -47,7 +47,7 @@ class EventType(StrEnum):
     PARTICIPANT_LEFT = "ParticipantLeft"  # gave it up, was taken out, or the group was called off; status: how late
     PARTICIPANT_ATTENDED = "ParticipantAttended"
     PARTICIPANT_MISSED = "ParticipantMissed"
-    PARTICIPANT_UNMARKED = "ParticipantUnmarked"  # neither attended nor missed, after all
+    PARTICIPANT_UNMARKED = "ParticipantUnmarked"  # not attended, or (with missed_at) not missed after all
     WAITLIST_JOINED = "WaitlistJoined"
     WAITLIST_LEFT = "WaitlistLeft"  # payload adds ended: left, declined (an offer)
     WAITLIST_OFFERED = "WaitlistOffered"  # payload adds expires_at

@@ -19,6 +19,7 @@ from tests.handlers.booking import (
     open_all_day,
     set_policy,
 )
+from tests.learning_store.histories import read_log
 from wellio.accounts.actors import Actor
 from wellio.jobs.mark_no_shows import mark_no_shows
 from wellio.jobs.work import Work
@@ -104,6 +105,8 @@ async def test_no_show_is_undone(api: Api, house: House, undo: str, told: list[s
     expected = {"scheduled": "booked", "completed": "attended"}[undo]
     assert (undone["status"], undone["participants"][0]["status"]) == (undo, expected)
     assert await event_types(api, session) == ["SessionBooked", "SessionMissed", *told]
+    _, miss, taken_back, *_ = [e for e in await read_log(api.db) if str(e.subject_id) == session["id"]]
+    assert datetime.fromisoformat(taken_back.payload["missed_at"]) == miss.occurred_at
 
 
 async def test_no_show_is_the_coachs_to_say_and_only_after_the_start(api: Api, house: House) -> None:

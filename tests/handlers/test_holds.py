@@ -49,6 +49,20 @@ async def test_held_time_is_taken_until_confirmed_and_after(api: Api, house: Hou
     assert await event_types(api, session) == ["SessionHeld", "SessionBooked"]
 
 
+async def test_client_has_three_open_holds_and_no_more(api: Api, house: House) -> None:
+    await set_policy(api, house, hold_minutes=30)
+    kind = await open_all_day(api, house)
+    times = [days_ahead(day) for day in range(3, 9)]
+    first, *_ = [(await book(api, house.client, kind, time, hold=True)).data for time in times[:3]]
+    for actor, more in ((house.client, {}), (house.coach, {"client_id": str(house.client_id)})):
+        refused = await book(api, actor, kind, times[3], hold=True, **more)
+        assert (refused.status, refused.code) == (409, "TOO_MANY_HOLDS")
+    assert (await book(api, house.client, kind, times[3])).status == 201  # booking is another thing
+    await run_out(api, first)
+    at_once = await asyncio.gather(*(book(api, house.client, kind, time, hold=True) for time in times[4:]))
+    assert sorted(a.status for a in at_once) == [201, 409]
+
+
 async def test_second_confirmation_is_refused(api: Api, house: House) -> None:
     session = await held(api, house)
     answers = await asyncio.gather(*(confirm(api, actor, session) for actor in (house.client, house.coach) * 3))

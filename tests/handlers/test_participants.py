@@ -368,6 +368,17 @@ async def test_who_was_there_is_marked_one_by_one_after_the_start(api: Api, hous
     assert undone.data["status"] == "booked"
     assert await events(api, came) == ["ParticipantJoined", "ParticipantAttended"]
     assert await events(api, missed) == ["ParticipantJoined", "ParticipantMissed", "ParticipantUnmarked"]
+    for status in ("no_show", "attended"):
+        await api.patch(f"{group}/participants/{missed}", house.coach, {"status": status})
+    assert (await events(api, missed))[3:] == ["ParticipantMissed", "ParticipantUnmarked", "ParticipantAttended"]
+    sql = """
+        select payload ->> 'missed_at' as at, occurred_at, (payload ->> 'version')::int as version
+        from events where client_id = $1 order by xid, position
+    """
+    told = await api.db.fetch(sql, missed)
+    assert datetime.fromisoformat(told[4]["at"]) == told[3]["occurred_at"]
+    versions = [row["version"] for row in told[1:]]
+    assert versions == sorted(set(versions))
     client = (await api.get(f"/api/v1/clients/{came}", house.coach)).data
     assert client["last_activity_at"] is not None
 

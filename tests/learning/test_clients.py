@@ -58,6 +58,17 @@ def test_context_is_no_visit() -> None:
     assert row[c.UNANSWERED] == 1.0
 
 
+def test_miss_that_is_undone_leaves_the_row_as_if_it_had_never_been() -> None:
+    """Whenever it is taken back, and one of two alone."""
+    others = [visit(at(0)), context(at(3), "session_missed"), visit(at(20), kind="session_attended")]
+    miss, undone = context(at(5), "session_missed"), context(at(5), "miss_undone")
+    expected = row_after(*others, visit(at(40)))
+    for at_once in (True, False):
+        facts = [*others[:2], miss, *([undone] if at_once else []), others[2], *([] if at_once else [undone])]
+        assert row_after(*facts, visit(at(40))) == pytest.approx(expected, rel=1e-12)
+    assert row_after(visit(at(0)), miss, undone)[c.MISSED] == 0.0
+
+
 def test_messages_wait_until_the_other_side_writes() -> None:
     row = row_after(*[context(at(i), "message_sent") for i in range(3)])
     assert (row[c.UNANSWERED], row[c.WAITING]) == (3.0, 0.0)

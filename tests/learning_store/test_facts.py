@@ -62,6 +62,16 @@ def test_event_of_nobodys_is_not_learnt(kind: EventType) -> None:
     assert input_of(event(kind, client=None)) is None
 
 
+@pytest.mark.parametrize("kind", [EventType.SESSION_NO_SHOW_UNDONE, EventType.PARTICIPANT_UNMARKED])
+def test_miss_is_taken_back_at_its_own_time(kind: EventType) -> None:
+    missed_at = THEN - timedelta(days=3)
+    undone = input_of(event(kind, missed_at=missed_at.isoformat()))
+    assert undone == Fact(PRACTICE, CLIENT, missed_at.timestamp(), "miss_undone", False)
+    for nonsense in (None, "yesterday", 7):
+        assert input_of(event(kind, missed_at=nonsense)) is None
+    assert input_of(event(kind, client=None, missed_at=missed_at.isoformat())) is None
+
+
 def test_status_ends_a_programme_only_where_it_does() -> None:
     assert input_of(event(EventType.CLIENT_UPDATED, changed=["tags"])) is None
     assert input_of(event(EventType.CLIENT_UPDATED, status="active")) is None
@@ -85,7 +95,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )
-KEYS = st.sampled_from(["kind", "active", "amount_minor", "by", "status", "churn_horizon_days", "starts_at"])
+KEYS = st.sampled_from(
+    ["missed_at", "kind", "active", "amount_minor", "by", "status", "churn_horizon_days", "starts_at"]
+)
 TIMES = st.integers(-70 * 365, 230 * 365).map(lambda days: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days))
 
 

@@ -153,6 +153,22 @@ def test_reminder_in_quiet_hours_comes_after_or_else_before_them(start: datetime
     assert due_at(start, 60, NIGHT) == due
 
 
+@pytest.mark.parametrize(
+    ("known", "now", "sent"),
+    [
+        (at(9, 21, 50), at(9, 21, 51), True),  # booked when it was due ahead of the night already: while it can be
+        (at(9, 21, 50), at(9, 22, 1), False),
+        (at(9, 22, 30), at(9, 22, 31), False),  # booked at night, for the early morning: who did so knows
+        (at(1, 12), at(9, 21, 44), False),
+        (at(1, 12), at(9, 21, 59), True),
+    ],
+)
+def test_26_reminder_that_the_night_would_make_useless_comes_before_it(
+    known: datetime, now: datetime, sent: bool
+) -> None:
+    assert is_due(now, starts_at=at(10, 7, 10), minutes_before=60, since=known, quiet=NIGHT) is sent
+
+
 @settings(max_examples=200)
 @given(
     start=st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001

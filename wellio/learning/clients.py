@@ -124,6 +124,9 @@ def observe(row: list[float], fact: Fact, t: float) -> float | None:
     outcome = _OUTCOME.get(kind)
     if outcome is not None:
         row[outcome] += 0.5 ** ((row[UPDATED] - t) / 90.0 / DAY)
+    elif kind == inputs.MISS_UNDONE:
+        # At the age it has by now the miss weighs as much as is left of it.
+        row[MISSED] = max(0.0, row[MISSED] - 0.5 ** ((row[UPDATED] - t) / 90.0 / DAY))
     if kind == inputs.CLIENT_ENDED:
         row[ENDED] = max(row[ENDED], t)
     elif kind == inputs.MESSAGE_SENT:

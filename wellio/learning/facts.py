@@ -6,6 +6,7 @@ does is context. Nothing here raises, whatever a payload holds: the learner may 
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from wellio.consumers import recorded_at_s
@@ -16,6 +17,7 @@ from wellio.learning.inputs import (
     CLIENT_ENDED,
     LOGGED_IN,
     MESSAGE_SENT,
+    MISS_UNDONE,
     PAYMENT,
     REFUND,
     SESSION_ATTENDED,
@@ -90,6 +92,15 @@ def _measured(event: Event) -> Input | None:
     return _fact(event, ACTIVITY, active=True) if event.payload.get("by") == "client" else None
 
 
+def _miss_undone(event: Event) -> Input | None:
+    """At the time of the miss, so that exactly this one is taken back. Older events don't say it: nothing is learnt."""
+    missed_at = _moment(event.payload.get("missed_at"))
+    if event.client_id is None or missed_at is None:
+        return None
+    t = min(missed_at.timestamp(), time_of(event))
+    return Fact(event.practice_id, event.client_id, t, MISS_UNDONE, active=False)
+
+
 def _horizon(event: Event) -> Input | None:
     days = _number(event.payload.get("churn_horizon_days"))
     return HorizonSet(event.practice_id, time_of(event), days) if days > 0 else None
@@ -102,6 +113,14 @@ def _tick(event: Event) -> Input | None:
 def _amount(payload: dict[str, Any]) -> float:
     """Major units, as if every currency had a hundred minor ones: the learner only compares within a practice."""
     return _number(payload.get("amount_minor")) / 100.0
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _number(value: Any) -> float:
@@ -124,11 +143,13 @@ _MAKERS: dict[EventType, Callable[[Event], Input | None]] = {
     EventType.SESSION_BOOKED: _booked,
     EventType.SESSION_COMPLETED: _always(SESSION_ATTENDED, active=True),
     EventType.SESSION_MISSED: _always(SESSION_MISSED, active=False),
+    EventType.SESSION_NO_SHOW_UNDONE: _miss_undone,
     EventType.SESSION_CANCELLED: _always(SESSION_CANCELLED, active=False),
     # A place in a group is to its client what a session alone with the coach is.
     EventType.PARTICIPANT_JOINED: _booked,
     EventType.PARTICIPANT_ATTENDED: _always(SESSION_ATTENDED, active=True),
     EventType.PARTICIPANT_MISSED: _always(SESSION_MISSED, active=False),
+    EventType.PARTICIPANT_UNMARKED: _miss_undone,
     EventType.PARTICIPANT_LEFT: _always(SESSION_CANCELLED, active=False),
     EventType.MESSAGE_SENT: _message,
     EventType.PAYMENT_RECORDED: _payment,

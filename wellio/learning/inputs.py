@@ -13,6 +13,7 @@ SESSION_BOOKED = "session_booked"
 SESSION_ATTENDED = "session_attended"
 SESSION_MISSED = "session_missed"
 SESSION_CANCELLED = "session_cancelled"
+MISS_UNDONE = "miss_undone"  # was not missed after all; `t` is that of the SESSION_MISSED it takes back
 MESSAGE_SENT = "message_sent"  # active: by the client; not active: by the coach
 PAYMENT = "payment"
 REFUND = "refund"

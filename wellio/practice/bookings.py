@@ -25,7 +25,7 @@ from wellio.practice.bookable import Buffers, Place, check_place, find_own_clien
 from wellio.practice.clients import get_client
 from wellio.practice.credits import use_credit
 from wellio.practice.groups import find_group, get_group, lock_group
-from wellio.practice.holds import take_calendars
+from wellio.practice.holds import check_holds, take_calendars
 from wellio.practice.participants import fill_group, join_group
 from wellio.practice.payments import LOCK_ACCOUNT
 from wellio.practice.policies import get_policy
@@ -109,6 +109,8 @@ async def book_session(outbox: Outbox, actor: Actor, new: NewSession, *, once: O
         # As who joins a group does, before the times are compared: none waits for another that waits for it.
         await tx.connection.execute(LOCK_ACCOUNT, actor.practice_id, place.client_id)
         policy = await get_policy(tx.connection, actor.practice_id)
+        if new.hold:
+            await check_holds(tx.connection, actor.practice_id, place.client_id)
         hold_minutes = policy.hold_minutes if new.hold else None
         await _insert(tx.connection, actor, session_id, terms, buffers, new.override_reason, hold_minutes)
         if not new.hold:

@@ -16,6 +16,7 @@ from wellio.practice.sessions import Session, get_session, session_event, system
 
 EXPIRED_REASON = "The time was held, and not confirmed."
 ENDED_AT_ONCE = 500
+MAX_HOLDS = 3
 
 # Calendars are locked before rows of sessions, and in the order of their ids, so that no two wait for each other.
 LOCK_CALENDARS = """
@@ -50,6 +51,11 @@ where practice_id = $1 and id = $2 and status = 'held' and hold_expires_at > clo
 returning id
 """
 
+COUNT_HOLDS_OF = """
+select count(*) from sessions
+where practice_id = $1 and client_id = $2 and status = 'held' and hold_expires_at > clock_timestamp()
+"""
+
 HAS_RUN_OUT = "select hold_expires_at <= clock_timestamp() from sessions where practice_id = $1 and id = $2"
 
 
@@ -59,6 +65,13 @@ async def take_calendars(tx: Transaction, practice_id: UUID, coach_id: UUID | No
     await tx.connection.execute(LOCK_CALENDARS, [coach_id, client_id])
     rows = await tx.connection.fetch(END_EXPIRED_HOLDS_OF, practice_id, coach_id, client_id, EXPIRED_REASON)
     tx.record(*[system_event(EventType.SESSION_HOLD_ENDED, row) for row in rows])
+
+
+async def check_holds(connection: Connection, practice_id: UUID, client_id: UUID | None) -> None:
+    """Before one more is made for the client, whose calendar is taken. Raises Conflict TOO_MANY_HOLDS."""
+    if await connection.fetchval(COUNT_HOLDS_OF, practice_id, client_id) >= MAX_HOLDS:
+        message = f"{MAX_HOLDS} times are held for the client; confirm one, call one off, or wait until one runs out."
+        raise Conflict(message, code="TOO_MANY_HOLDS")
 
 
 async def confirm_hold(outbox: Outbox, actor: Actor, session_id: UUID) -> Session:

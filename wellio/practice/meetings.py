@@ -71,7 +71,8 @@ class Rooms:
 
 
 def rooms_of(config: Config) -> Rooms:
-    key = hmac.digest(config.jwt_secret.encode(), b"wellio meeting rooms", sha256)
+    secret = config.jitsi_room_secret or config.jwt_secret
+    key = hmac.digest(secret.encode(), b"wellio meeting rooms", sha256)
     return Rooms(config.jitsi_url, key, config.jitsi_app_id, config.jitsi_app_secret)
 
 

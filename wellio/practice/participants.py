@@ -34,7 +34,7 @@ from wellio.practice.groups import (
 )
 from wellio.practice.holds import take_calendars
 from wellio.practice.policies import get_policy
-from wellio.practice.sessions import ParticipantStatus, Session
+from wellio.practice.sessions import ParticipantStatus, Session, get_missed_at
 from wellio.practice.settlements import settle_sessions
 from wellio.practice.waitlist import ForClient, close_waitlist, has_offer, settle
 from wellio.values import Input
@@ -166,10 +166,22 @@ async def mark_participant(
         _check_mark(group, place)
         await tx.connection.execute(MARK_PARTICIPANT, group.practice_id, group.id, client_id, changes.status)
         await settle_sessions(tx.connection, group.practice_id, [group.id], client_id=client_id)
-        await record_place(tx, BECAME[changes.status], group, client_id, actor=actor, status=changes.status)
+        await _take_back_miss(tx, actor, group, client_id, was=place.status)
+        if changes.status != "booked" or place.status != "no_show":
+            await record_place(tx, BECAME[changes.status], group, client_id, actor=actor, status=changes.status)
         if changes.status == "attended":
             await touch_clients(tx.connection, group.practice_id, {client_id: group.ends_at})
         return await get_participant(tx.connection, group, client_id)
+
+
+async def _take_back_miss(
+    tx: Transaction, actor: Actor, group: Group, client_id: UUID, *, was: ParticipantStatus
+) -> None:
+    """Told first, and by itself, with the time of the miss: who learns of it forgets that one."""
+    if was == "no_show":
+        missed_at = await get_missed_at(tx.connection, actor, group.id, client_id)
+        unmarked = EventType.PARTICIPANT_UNMARKED
+        await record_place(tx, unmarked, group, client_id, actor=actor, status="booked", missed_at=missed_at)
 
 
 def _check_mark(group: Group, place: GroupParticipant) -> None:
@@ -207,7 +219,11 @@ async def follow_group(tx: Transaction, actor: Actor, before: Session, after: Se
     group = await get_group(tx.connection, actor, after.id)
     statuses = {p.client_id: p.status for p in before.participants}
     changed = [p for p in after.participants if p.status != statuses.get(p.client_id)]
-    tx.record(*[place_event(BECAME[p.status], group, p.client_id, actor=actor, status=p.status) for p in changed])
+    for p in changed:
+        await _take_back_miss(tx, actor, group, p.client_id, was=statuses.get(p.client_id, "booked"))
+    group = await get_group(tx.connection, actor, after.id)
+    told = [p for p in changed if (statuses.get(p.client_id), p.status) != ("no_show", "booked")]
+    tx.record(*[place_event(BECAME[p.status], group, p.client_id, actor=actor, status=p.status) for p in told])
     seen = [p.client_id for p in changed if p.status == "attended"]
     await touch_clients(tx.connection, group.practice_id, dict.fromkeys(seen, after.ends_at))
     if group.status in CALLED_OFF:

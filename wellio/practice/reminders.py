@@ -99,7 +99,7 @@ class Quiet:
 
 
 def due_at(starts_at: datetime, minutes_before: int, quiet: Quiet | None) -> datetime:
-    """When to send it. Before quiet hours it is due AHEAD of them, and useless once they have begun."""
+    """When to send it. Before quiet hours it is due from AHEAD of them until they begin."""
     point = starts_at - timedelta(minutes=minutes_before)
     held = quiet.around(point) if quiet else None
     if held is None:
@@ -109,10 +109,12 @@ def due_at(starts_at: datetime, minutes_before: int, quiet: Quiet | None) -> dat
 
 
 def is_due(now: datetime, *, starts_at: datetime, minutes_before: int, since: datetime, quiet: Quiet | None) -> bool:
-    due = due_at(starts_at, minutes_before, quiet)
+    point, due = starts_at - timedelta(minutes=minutes_before), due_at(starts_at, minutes_before, quiet)
     if quiet is not None and quiet.around(now):
         return False
-    return since <= due <= now < starts_at
+    # Known only when it was to be sent ahead already, but while it still can be: better late than in the night.
+    known = since <= due or (due < point and since < due + AHEAD)
+    return known and due <= now < starts_at
 
 
 async def send_due_reminders(outbox: Outbox, now: datetime) -> int:

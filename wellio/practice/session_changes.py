@@ -22,7 +22,15 @@ from wellio.practice.participants import check_capacity_of, follow_group
 from wellio.practice.policies import BookingPolicy, get_policy
 from wellio.practice.reschedules import check_may_move, check_new_place, keep_move
 from wellio.practice.session_notes import Notes, keep_notes
-from wellio.practice.sessions import Capacity, Reason, Session, check_length, get_session, session_event
+from wellio.practice.sessions import (
+    Capacity,
+    Reason,
+    Session,
+    check_length,
+    get_missed_at,
+    get_session,
+    session_event,
+)
 from wellio.practice.settlements import settle_sessions
 from wellio.practice.wall_clock import reading_of
 from wellio.sealing import Sealer
@@ -126,7 +134,10 @@ async def change_session(
             await keep_notes(tx.connection, sealer, actor, session_id, changes.notes)
         if session.status != before.status:
             await settle_sessions(tx.connection, actor.practice_id, [session_id])
-        tx.record(*_what_happened(actor, before, session))
+        missed_at = None
+        if before.status == "no_show" != session.status:
+            missed_at = await get_missed_at(tx.connection, actor, session_id, session.client_id)
+        tx.record(*_what_happened(actor, before, session, missed_at))
         if session.kind == "group":
             await follow_group(tx, actor, before, session)
         if session.status == "completed" and session.client_id:
@@ -197,15 +208,15 @@ def _next_status(before: Session, status: str, now: datetime) -> str:
     return status
 
 
-def _what_happened(actor: Actor, before: Session, after: Session) -> Iterator[Event]:
+def _what_happened(actor: Actor, before: Session, after: Session, missed_at: str | None) -> Iterator[Event]:
     if (before.status, after.status) == ("no_show", "completed"):
-        yield session_event(EventType.SESSION_NO_SHOW_UNDONE, actor, after)
+        yield session_event(EventType.SESSION_NO_SHOW_UNDONE, actor, after, missed_at=missed_at)
     if before.status == "held" and after.status in CANCELLED:
         yield session_event(EventType.SESSION_HOLD_ENDED, actor, after)
     elif after.status in CANCELLED:
         yield session_event(EventType.SESSION_CANCELLED, actor, after)
     elif after.status != before.status:
-        yield session_event(TRANSITIONS[after.status].event, actor, after)
+        yield session_event(TRANSITIONS[after.status].event, actor, after, missed_at=missed_at)
     elif after.sequence != before.sequence:
         yield session_event(EventType.SESSION_RESCHEDULED, actor, after, before=before)
     else:

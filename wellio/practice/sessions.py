@@ -63,6 +63,13 @@ cross join lateral session_places($1, s.id, $2, $3) p
 where s.id = $4
 """
 
+# $3: whose miss; $2: of which session.
+GET_MISSED_AT = """
+select max(occurred_at)
+from events
+where practice_id = $1 and subject_id = $2 and client_id = $3 and type in ('SessionMissed', 'ParticipantMissed')
+"""
+
 LIST_SESSION_AUDIENCE = """
 select s.coach_id as user_id from sessions s where s.practice_id = $1 and s.id = $2
 union
@@ -151,6 +158,12 @@ async def get_session(db: Database | Connection, actor: Actor, session_id: UUID)
     return session_of(row)
 
 
+async def get_missed_at(connection: Connection, actor: Actor, session_id: UUID, client_id: UUID | None) -> str | None:
+    """When it was recorded last that the client missed the session, as events tell it."""
+    missed_at = await connection.fetchval(GET_MISSED_AT, actor.practice_id, session_id, client_id)
+    return missed_at.isoformat() if missed_at else None
+
+
 async def list_session_audience(db: Database, practice_id: UUID, session_id: UUID) -> list[UUID]:
     """The users who follow a session live: its coach, its client, the owners."""
     return [row["user_id"] for row in await db.fetch(LIST_SESSION_AUDIENCE, practice_id, session_id)]
@@ -163,11 +176,15 @@ def check_length(starts_at: datetime, ends_at: datetime) -> None:
         raise Invalid.field("ends_at", "A session lasts at most 24 hours.")
 
 
-def session_event(kind: EventType, actor: Actor, session: Session, *, before: Session | None = None) -> Event:
-    """`before`: as it was, where a move is told of."""
+def session_event(
+    kind: EventType, actor: Actor, session: Session, *, before: Session | None = None, missed_at: str | None = None
+) -> Event:
+    """`before`: as it was, where a move is told of; `missed_at`: where a miss is taken back."""
     told = {name: getattr(session, name) for name in TOLD}
     if kind is EventType.SESSION_RESCHEDULED and before:
         told |= {"previous_start_at": before.starts_at, "previous_ends_at": before.ends_at}
+    if kind is EventType.SESSION_NO_SHOW_UNDONE:
+        told["missed_at"] = missed_at
     return Event(
         type=kind,
         practice_id=actor.practice_id,
