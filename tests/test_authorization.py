@@ -125,6 +125,7 @@ class Scene:
             "post_conversation_members": {"user_ids": [str(self.house.client.user_id)]},
             "patch_conversation_member": {"role": "member"},
             "put_conversation_mute": {},
+            "post_notifications_read": {"ids": [str(self.ids["notification_id"])]},
             "post_api_key": {"name": "Calendar", "scopes": ["clients:read"]},
             "post_step_up": {"password": PASSWORD},
             "post_mfa_totp_confirm": {"code": "123456"},
@@ -157,6 +158,12 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
         "insert into payments (id, practice_id, client_id, kind, amount_minor, currency, paid_at, note)"
         " values ($1, $2, $3, 'payment', 100, 'EUR', now(), $4)",
         ids["payment_id"], house.practice.id, house.client_id, canary,
+    )  # fmt: skip
+    ids["notification_id"] = uuid4()
+    await db.execute(
+        "insert into notifications (id, practice_id, user_id, kind, title, event_id)"
+        " values ($1, $2, $3, 'session_booked', $4, $1)",
+        ids["notification_id"], house.practice.id, house.coach.user_id, canary,
     )  # fmt: skip
     ids["api_key_id"] = uuid4()
     await db.execute(

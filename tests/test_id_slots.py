@@ -60,6 +60,7 @@ REFERS_TO = {
     "webhook_id": "webhook_id",
     "calendar_id": "calendar_id",
     "delivery_id": "delivery_id",
+    "ids": "notification_id",
 }
 # Ids that callers make up themselves, and that refer to nothing.
 OWN_NAMES = {"client_message_id"}

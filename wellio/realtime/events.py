@@ -17,6 +17,7 @@ from wellio.chat.receipts import MAX_DELIVERED, Delivered, ReadUpTo, Seq, mark_d
 from wellio.chat.values import Body, NewMessage
 from wellio.errors import Unauthorized
 from wellio.limits import MESSAGES
+from wellio.outreach.inbox import ReadNotifications, read_notifications
 from wellio.realtime.devices import Device
 from wellio.realtime.presence import Presence, Status
 from wellio.services import Services
@@ -146,6 +147,11 @@ class Events:
         synced = await sync(self.services.db, device.actor, wanted.cursors, limit=wanted.limit)
         return {"conversations": synced}
 
+    async def read_notifications(self, device: Device, read: ReadNotifications) -> Ack:
+        services = self.services
+        left = await read_notifications(services.db, services.live, device.actor, read, skip_sid=device.connection)
+        return {"unread": left.unread}
+
     async def set_presence(self, device: Device, change: StatusChange) -> Ack:
         device.flood.take_status()
         self.presence.set_status(device.actor, change.status)
@@ -174,6 +180,7 @@ INCOMING: Mapping[str, Incoming] = {
     "message:delivered": Incoming(DeliveredItems, Events.delivered),
     "typing": Incoming(Typing, Events.typing),
     "chat:sync": Incoming(Cursors, Events.sync),
+    "notification:read": Incoming(ReadNotifications, Events.read_notifications),
     "presence:set": Incoming(StatusChange, Events.set_presence),
     "presence:get": Incoming(People, Events.get_presence),
     "auth:refresh": Incoming(Refresh, Events.refresh),

@@ -33,6 +33,7 @@ from wellio.realtime.heads import Heads
 from wellio.realtime.outgoing import Encoded
 from wellio.realtime.payloads import OrjsonForEngine, parse_event
 from wellio.realtime.presence import Presence
+from wellio.realtime.receipts import Receipts
 from wellio.realtime.returns import Returns
 from wellio.realtime.revocations import Revocations
 from wellio.services import Services
@@ -81,6 +82,7 @@ class Realtime:
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._busy = 0
         self._draining = False
+        self._receipts = Receipts(self._tell)
         self._crowds = Crowds(most=services.http.per_address, most_local=services.http.local)
 
     def attach(self, app: web.Application) -> None:
@@ -101,6 +103,7 @@ class Realtime:
         for device in self._devices:
             delay_ms = random.randint(*RECONNECT_MS)  # noqa: S311 - only spread
             device.send(encode_event("server:draining", {"reconnect_in_ms": delay_ms}))
+        self._receipts.stop()
         await self._settled()
         connections = self._server.connections()
         for start in range(0, len(connections), BATCH):
@@ -316,7 +319,13 @@ class Realtime:
     # ------------------------------------------------ pushing
 
     def _push(self, push: Push) -> None:
-        """Live's listener: the devices here at once, those elsewhere by the bus."""
+        """Live's listener: the devices here at once, those elsewhere by the bus; receipts when it is their time."""
+        if push.event == "receipt":
+            self._receipts.take(push)
+        else:
+            self._tell(push)
+
+    def _tell(self, push: Push) -> None:
         try:
             packet = self._fanout.push(push)
             self._bus.publish_push(push, packet)
