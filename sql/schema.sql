@@ -1224,6 +1224,26 @@ CREATE TABLE public.replays (
     ended_at timestamp with time zone
 );
 
+CREATE TABLE public.scheduled_messages (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    sender_id uuid NOT NULL,
+    client_message_id uuid NOT NULL,
+    body bytea,
+    reply_to uuid,
+    send_at timestamp with time zone NOT NULL,
+    timezone text,
+    due_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    failure text,
+    message_id uuid,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT scheduled_messages_status CHECK ((status = ANY (ARRAY['waiting'::text, 'sending'::text, 'sent'::text, 'failed'::text])))
+);
+
 CREATE TABLE public.schema_migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -1744,6 +1764,12 @@ ALTER TABLE ONLY public.reminders_sent
 ALTER TABLE ONLY public.replays
     ADD CONSTRAINT replays_pkey PRIMARY KEY (practice_id);
 
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_once UNIQUE (conversation_id, sender_id, client_message_id);
+
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
@@ -1946,6 +1972,10 @@ CREATE INDEX predictions_risk_idx ON public.predictions USING btree (practice_id
 CREATE INDEX refresh_tokens_session_idx ON public.refresh_tokens USING btree (session_id);
 
 CREATE INDEX reminders_sent_age_idx ON public.reminders_sent USING btree (starts_at);
+
+CREATE INDEX scheduled_messages_due_idx ON public.scheduled_messages USING btree (due_at, id) WHERE (status = ANY (ARRAY['waiting'::text, 'sending'::text]));
+
+CREATE INDEX scheduled_messages_sender_idx ON public.scheduled_messages USING btree (practice_id, sender_id, send_at);
 
 CREATE INDEX session_moves_session_idx ON public.session_moves USING btree (practice_id, session_id, moved_at);
 
@@ -2285,6 +2315,12 @@ ALTER TABLE ONLY public.reminders_sent
 
 ALTER TABLE ONLY public.replays
     ADD CONSTRAINT replays_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);
+
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_sender_fkey FOREIGN KEY (practice_id, sender_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.session_moves
     ADD CONSTRAINT session_moves_moved_by_fkey FOREIGN KEY (practice_id, moved_by) REFERENCES public.users(practice_id, id);

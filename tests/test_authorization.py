@@ -21,6 +21,7 @@ from wellio.accounts.actors import Actor
 from wellio.accounts.invitations import INSERT_INVITATION
 from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.chat.messages import MessageWriter
+from wellio.chat.scheduled_messages import COLUMN as SCHEDULED_BODY
 from wellio.chat.values import NewMessage
 from wellio.db import Database
 from wellio.handlers.routes import Route
@@ -35,6 +36,7 @@ MATRIX: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "auth
 STATUSES = {"forbidden": 403, "not_found": 404, "invalid": 422, "conflict": 409}
 ACTORS = ("owner", "coach", "client", "other_coach", "other_client", "foreign_owner", "foreign_coach", "foreign_client")
 CANARY = "canary-of-the-house"
+SEALER = Sealer({"k1": bytes(range(32))})
 
 PROTECTED = [route for route in ROUTES if route.roles is not None]
 WITH_IDS = [route for route in PROTECTED if route.id_names]
@@ -126,6 +128,8 @@ class Scene:
             "patch_conversation_member": {"role": "member"},
             "put_conversation_mute": {},
             "post_notifications_read": {"ids": [str(self.ids["notification_id"])]},
+            "post_scheduled_message": {"client_message_id": str(uuid4()), "body": "Later", "send_at": in_a_month()},
+            "patch_scheduled_message": {"body": f"Later {day}"},
             "post_api_key": {"name": "Calendar", "scopes": ["clients:read"]},
             "post_step_up": {"password": PASSWORD},
             "post_mfa_totp_confirm": {"code": "123456"},
@@ -139,6 +143,10 @@ class Scene:
             return {}
         ids = {name: str(self.ids[name]) for name in ("coach_id", "session_type_id")}
         return {"from": "2031-01-01T00:00:00Z", "to": "2031-01-02T00:00:00Z", **ids}
+
+
+def in_a_month() -> str:
+    return (datetime.now(UTC) + timedelta(days=30)).isoformat()
 
 
 @pytest.fixture
@@ -196,6 +204,7 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
         " values ($1, $2, $3, 10, $4, now(), $5)",
         uuid4(), house.practice.id, ids["goal_id"], canary, house.client.user_id,
     )  # fmt: skip
+    ids["scheduled_message_id"] = uuid4()
     ids |= {"webhook_id": uuid4(), "delivery_id": uuid4(), "calendar_id": uuid4()}
     ids["feed_id"] = uuid4()
     await db.execute(
@@ -209,6 +218,8 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
     await renew(db, scene)
     await db.execute("update webhooks set description = $2 where id = $1", ids["webhook_id"], canary)
     await db.execute("update webhook_deliveries set body = $2 where id = $1", ids["delivery_id"], canary)
+    words = SEALER.seal(canary.encode(), column=SCHEDULED_BODY, row_id=ids["scheduled_message_id"])
+    await db.execute("update scheduled_messages set body = $2 where id = $1", ids["scheduled_message_id"], words)
     return scene
 
 
@@ -276,16 +287,22 @@ async def renew(db: Database, scene: Scene) -> None:
     await db.execute("update conversation_members set left_at = null")
     await db.execute("update messages set deleted_at = null where id = $1", ids["message_id"])
     await db.execute(
+        "insert into scheduled_messages (id, practice_id, conversation_id, sender_id, client_message_id, body, send_at,"
+        " due_at) values ($1, $2, $3, $4, $1, $5, now() + interval '30 days', now() + interval '30 days')"
+        " on conflict do nothing",
+        ids["scheduled_message_id"], practice_id, ids["conversation_id"], coach_id,
+        SEALER.seal(CANARY.encode(), column=SCHEDULED_BODY, row_id=ids["scheduled_message_id"]),
+    )  # fmt: skip
+    await db.execute(
         "insert into user_blocks (practice_id, user_id, blocked_id) values ($1, $2, $3) on conflict do nothing",
         practice_id, scene.house.owner.user_id, ids["person_id"],
     )  # fmt: skip
     # A webhook that wants what the matrix does not do, so that nothing is queued for it meanwhile.
-    sealer = Sealer({"k1": bytes(range(32))})
     await db.execute(
         "insert into webhooks (id, practice_id, url, description, event_types, secret)"
         " values ($1, $2, 'https://hooks.example.org/', '', '{webhook.test}', $3) on conflict do nothing",
         ids["webhook_id"], practice_id,
-        sealer.seal(b"whsec_AAAA", column="webhooks.secret", row_id=ids["webhook_id"]),
+        SEALER.seal(b"whsec_AAAA", column="webhooks.secret", row_id=ids["webhook_id"]),
     )  # fmt: skip
     await db.execute(
         "insert into external_calendars (id, practice_id, coach_id, url, host)"
@@ -314,7 +331,7 @@ async def renew(db: Database, scene: Scene) -> None:
 async def write_down(db: Database, scene: Scene) -> None:
     """A note, a measurement of the client's own, and a field, if they are gone."""
     house, ids = scene.house, scene.ids
-    sealed = Sealer({"k1": bytes(range(32))}).seal(CANARY.encode(), column=NOTE_BODY, row_id=ids["note_id"])
+    sealed = SEALER.seal(CANARY.encode(), column=NOTE_BODY, row_id=ids["note_id"])
     await db.execute(
         "insert into client_notes (id, practice_id, client_id, author_id, body) values ($1, $2, $3, $4, $5)"
         " on conflict do nothing",

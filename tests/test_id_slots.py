@@ -45,6 +45,7 @@ REFERS_TO = {
     "payment_id": "payment_id",
     "conversation_id": "conversation_id",
     "message_id": "message_id",
+    "scheduled_message_id": "scheduled_message_id",
     "reply_to": "message_id",
     "device_id": "device_id",
     "invitation_id": "invitation_id",
@@ -68,7 +69,7 @@ OWN_NAMES = {"client_message_id"}
 OF_ONE_CLIENT = {
     "client_id", "client_ids", "session_id", "group_id", "series_id", "payment_id", "conversation_id", "message_id",
     "reply_to", "device_id", "invitation_id", "api_key_id", "subscription_id", "purchase_id", "charge_id", "note_id",
-    "goal_id", "measurement_id", "feed_id",
+    "goal_id", "measurement_id", "feed_id", "scheduled_message_id",
 }  # fmt: skip
 
 

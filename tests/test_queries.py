@@ -65,6 +65,7 @@ async def fill(db: Database, house: House, count: int) -> None:
         )  # fmt: skip
         await sign_in(db, house.coach)
         person = await make_user(db, house.practice, Role.COACH, f"Coach {i}")
+        await schedule(db, house)
         await db.execute(
             "insert into user_blocks (practice_id, user_id, blocked_id) values ($1, $2, $3)",
             house.practice.id, house.coach.user_id, person.user_id,
@@ -103,6 +104,20 @@ async def fill(db: Database, house: House, count: int) -> None:
                 "insert into conversation_members (practice_id, conversation_id, user_id) values ($1, $2, $3)",
                 house.practice.id, conversation_id, actor.user_id,
             )  # fmt: skip
+
+
+async def schedule(db: Database, house: House) -> None:
+    """A message of the coach in a conversation of their own."""
+    conversation_id, scheduled_id = uuid7(), uuid7()
+    await db.execute(
+        "insert into conversations (id, practice_id, kind, created_by) values ($1, $2, 'group', $3)",
+        conversation_id, house.practice.id, house.coach.user_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into scheduled_messages (id, practice_id, conversation_id, sender_id, client_message_id, send_at,"
+        " due_at) values ($1, $2, $3, $4, $1, now() + interval '30 days', now() + interval '30 days')",
+        scheduled_id, house.practice.id, conversation_id, house.coach.user_id,
+    )  # fmt: skip
 
 
 async def fill_accounts(db: Database, house: House, client_id: UUID) -> None:

@@ -41,6 +41,7 @@ SEALED = (
     SealedColumn("webhooks", "former_secret"),
     SealedColumn("client_notes", "body"),
     SealedColumn("sessions", "notes"),
+    SealedColumn("scheduled_messages", "body"),
 )
 
 COUNT_SEALED = "select key_id, how_many from count_sealed($1, $2)"

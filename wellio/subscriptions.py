@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from wellio.audit_chain import seal_for_ever
+from wellio.chat.messages import MessageWriter
+from wellio.chat.scheduled_sender import ScheduledSender
 from wellio.consumers import Consumer, Superseded, check_log, is_history, next_retry
 from wellio.db import Connection, open_database
 from wellio.events import Event, EventType
@@ -166,6 +168,7 @@ async def lead(services: Services, base_url: str) -> None:
                 services.live,
                 services.metrics,
                 sealer=services.sealer,
+                messages=services.messages,
                 following=services.outbox.over(db),
                 post=make_post(services, base_url),
                 call=call,
@@ -182,6 +185,7 @@ async def lead_with(
     metrics: Metrics,
     *,
     sealer: Sealer | None = None,
+    messages: MessageWriter | None = None,
     following: Outbox | None = None,
     post: Post | None = None,
     call: Call | None = None,
@@ -189,7 +193,7 @@ async def lead_with(
     """Returns when another process turns out to lead as well. Raises LogAhead.
 
     `following`: by which the learner and the consumers store what they make of the log. Without `post` mails wait,
-    without `call` and `sealer` webhooks and calendars.
+    without `call` and `sealer` webhooks and calendars, without `messages` and `sealer` what people have scheduled.
     """
     await check_log(outbox.db)
     duties: Sequence[Callable[[], Awaitable[None]]] = (
@@ -198,6 +202,7 @@ async def lead_with(
         Schedule(Work(outbox, sealer), metrics).run,
         partial(seal_for_ever, (following or outbox).db),
         *([MailSender(outbox.db, metrics, post).run] if post else ()),
+        *([ScheduledSender(outbox.db, live, messages, sealer).run] if messages and sealer else ()),
         *([WebhookSender(outbox, metrics, call=call, sealer=sealer).run] if call and sealer else ()),
         *([CalendarFetcher(outbox.db, metrics, call=call, sealer=sealer).run] if call and sealer else ()),
     )

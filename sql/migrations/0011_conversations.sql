@@ -24,3 +24,30 @@ create table user_blocks (
     constraint user_blocks_blocked_fkey foreign key (practice_id, blocked_id) references users (practice_id, id)
 );
 create index user_blocks_blocked_idx on user_blocks (practice_id, blocked_id);
+
+-- Messages that are written now and sent later. Sealed while they wait; once sent, the message has the words.
+create table scheduled_messages (
+    id uuid primary key,
+    practice_id uuid not null,
+    conversation_id uuid not null,
+    sender_id uuid not null,
+    client_message_id uuid not null,
+    body bytea,
+    reply_to uuid,
+    send_at timestamptz not null,
+    timezone text,  -- in which it was asked for as a wall time
+    due_at timestamptz not null,  -- send_at, or later where slow mode held it
+    status text not null default 'waiting' constraint scheduled_messages_status check (
+        status in ('waiting', 'sending', 'sent', 'failed')),
+    failure text,
+    message_id uuid,
+    version integer not null default 1,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint scheduled_messages_once unique (conversation_id, sender_id, client_message_id),
+    constraint scheduled_messages_conversation_fkey
+        foreign key (practice_id, conversation_id) references conversations (practice_id, id),
+    constraint scheduled_messages_sender_fkey foreign key (practice_id, sender_id) references users (practice_id, id)
+);
+create index scheduled_messages_due_idx on scheduled_messages (due_at, id) where status in ('waiting', 'sending');
+create index scheduled_messages_sender_idx on scheduled_messages (practice_id, sender_id, send_at);

@@ -39,6 +39,7 @@ from wellio.handlers import (
     policies,
     predictions,
     reminders,
+    scheduled_messages,
     session_series,
     session_types,
     sessions,
@@ -93,6 +94,7 @@ ROUTES: tuple[Route, ...] = (
     *conversation_settings.ROUTES,
     *blocks.ROUTES,
     *messages.ROUTES,
+    *scheduled_messages.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
 )

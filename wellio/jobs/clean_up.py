@@ -6,6 +6,8 @@ Never events.
 from wellio.accounts.auth_sessions import DELETE_OLD_REFRESH_TOKENS, DELETE_OLD_SESSIONS
 from wellio.accounts.invitations import DELETE_OLD_INVITATIONS
 from wellio.accounts.one_time_tokens import DELETE_OLD_TOKENS
+from wellio.chat.scheduled_messages import DELETE_OLD_SCHEDULED
+from wellio.chat.scheduled_messages import KEEP_DAYS as KEEP_SCHEDULED_DAYS
 from wellio.idempotency import DELETE_OLD_KEYS, KEEP_HOURS
 from wellio.jobs.runs import DELETE_OLD_RUNS
 from wellio.jobs.work import Counts, Work
@@ -29,6 +31,7 @@ async def clean_up(work: Work) -> Counts:
         "job_runs": _deleted(await work.db.execute(DELETE_OLD_RUNS, KEEP_RUNS_DAYS)),
         "reminders_sent": _deleted(await work.db.execute(DELETE_OLD_REMINDERS, KEEP_REMINDERS_DAYS)),
         "mails": _deleted(await work.db.execute(DELETE_OLD_MAILS, KEEP_MAILS_DAYS)),
+        "scheduled_messages": _deleted(await work.db.execute(DELETE_OLD_SCHEDULED, KEEP_SCHEDULED_DAYS)),
         "webhook_deliveries": _deleted(await work.db.execute(DELETE_OLD_DELIVERIES, KEEP_DELIVERIES_DAYS)),
     }
 
