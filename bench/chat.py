@@ -169,6 +169,7 @@ def own_server(stack: ExitStack) -> Iterator[tuple[str, str, str, list[int]]]:
     environment = os.environ | {
         "DATABASE_URL": database_url or "", "REDIS_URL": redis_url or "", "JWT_SECRET": secret, "PORT": "0",
         "WELLIO_DEMO": "0", "WELLIO_DATA_DIR": str(folder / "var"), "LOG_LEVEL": "warning",
+        "RATE_LIMIT_SCALE": "10000",
     }  # fmt: skip
     command = [sys.executable, "-m", "wellio"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -1,15 +1,19 @@
 """Events of clients: each is checked, does one thing, and is acked whatever happens."""
 
 import asyncio
+import json
 import logging
 from typing import Any
 from uuid import UUID, uuid4
 
+import aiohttp
 import pytest
 
 from tests.factories import House, make_house
 from tests.realtime.conftest import Phones, Process, message, open_conversation
+from tests.realtime.raw import open_raw
 from wellio.chat.messages import MessageWriter
+from wellio.realtime.events import INCOMING
 
 
 async def test_ack_means_committed_and_a_repeat_says_so(
@@ -93,29 +97,63 @@ async def test_payload_that_is_no_object_is_refused(
     assert (answer["ok"], answer["error"]["code"]) == (False, "VALIDATION_FAILED")
 
 
-async def test_stranger_gets_the_answer_of_what_does_not_exist_on_every_event(
+# Events without an id of anything; auth:refresh has a token, which is a secret itself.
+WITHOUT_IDS = {"presence:set", "auth:refresh"}
+
+
+async def test_nobody_learns_or_does_anything_by_anothers_ids(
     process: Process, phones: Phones, house: House, direct: UUID
 ) -> None:
+    """Every event, by everybody it is none of the business of: as good as with ids of what does not exist."""
+    db = process.services.db
     said = (await (await phones.connect(process.token(house.coach))).call("message:send", message(direct)))["data"]
     member = await phones.connect(process.token(house.client))
-    foreign = await make_house(process.services.db, "Other")
-    for actor in (house.owner, house.other_coach, house.other_client, foreign.owner):
+    note = uuid4()
+    await db.execute(
+        "insert into notifications (id, practice_id, user_id, kind, title, event_id) values ($1, $2, $3, 'x', 'x', $1)",
+        note, house.practice.id, house.coach.user_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into conversation_members (practice_id, conversation_id, user_id, left_at) values ($1, $2, $3, now())",
+        house.practice.id, direct, house.owner.user_id,
+    )  # fmt: skip
+    of_message = {"message_id": said["id"]}
+    payloads = {
+        "message:send": message(direct),
+        "message:edit": {**of_message, "body": "Mine"},
+        "message:delete": of_message,
+        "reaction:set": {**of_message, "emoji": "👍", "on": True},
+        "message:read": {"conversation_id": str(direct), "seq": 1},
+        "message:delivered": {"items": [{"conversation_id": str(direct), "seq": 1}]},
+        "typing": {"conversation_id": str(direct), "on": True},
+        "chat:sync": {"cursors": {str(direct): 0}},
+        "notification:read": {"ids": [str(note)]},
+        "presence:get": {"user_ids": [str(house.client.user_id)]},
+    }
+    assert payloads.keys() | WITHOUT_IDS == INCOMING.keys(), "say here what the new event names"
+    ids = (str(direct), said["id"], str(note), str(house.client.user_id))
+    state = "select row_to_json(m) from conversation_members m where conversation_id = $1 order by user_id"
+    before = await db.fetch(state, direct)
+    foreign = await make_house(db, "Other")
+    # the owner was removed from the conversation
+    for actor in (house.owner, house.other_coach, house.other_client, foreign.owner, foreign.client):
         phone = await phones.connect(process.token(actor))
-        for event, payload in (
-            ("message:send", message(direct)),
-            ("message:edit", {"message_id": said["id"], "body": "Mine"}),
-            ("message:delete", {"message_id": said["id"]}),
-            ("reaction:set", {"message_id": said["id"], "emoji": "👍", "on": True}),
-            ("message:read", {"conversation_id": str(direct), "seq": 1}),
-            ("typing", {"conversation_id": str(direct), "on": True}),
-            ("chat:sync", {"cursors": {str(direct): 0}}),
-            ("message:delivered", {"items": [{"conversation_id": str(direct), "seq": 1}]}),
-        ):
-            unknown = {name: _renamed(value, (str(direct), said["id"])) for name, value in payload.items()}
-            assert await phone.call(event, payload) == await phone.call(event, unknown), (actor.name, event)
+        for event, payload in payloads.items():
+            answer = await phone.call(event, payload)
+            unknown = await phone.call(event, _renamed(payload, ids))
+            assert _renamed(answer, ids) == _renamed(unknown, ids), (actor.name, event)
+    async with aiohttp.ClientSession() as session:
+        raw = await open_raw(session, process.url)
+        for number, (event, payload) in enumerate(payloads.items()):
+            await raw.websocket.send_str(f"42{number}{json.dumps([event, payload])}")
+            (answer,) = json.loads((await raw.next() or "").removeprefix(f"43{number}"))
+            assert answer["error"]["code"] == "NOT_CONNECTED", event
     # that the member is online themself is no secret from them
     told = {name for name, _ in member.events} - {"presence"}
     assert told == {"session:ready"}, "something leaked"
+    assert await db.fetch(state, direct) == before
+    assert await db.fetchval("select last_seq from conversations where id = $1", direct) == said["seq"]
+    assert await db.fetchval("select read_at from notifications where id = $1", note) is None
 
 
 def _renamed(value: Any, ids: tuple[str, ...]) -> Any:
