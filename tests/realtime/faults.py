@@ -216,6 +216,11 @@ class Wellio:
         ready = await asyncio.to_thread(self._process.stdout.readline)  # type: ignore[union-attr]
         assert ready.startswith("ready "), ready
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def kill(self) -> None:
         """As the operating system kills: without a word."""
         assert self._process
@@ -223,3 +228,9 @@ class Wellio:
         self._process.wait()
         assert self._process.stdout
         self._process.stdout.close()
+
+    async def drain(self) -> None:
+        """As a deploy ends it; returns when it has ended."""
+        assert self._process
+        self._process.terminate()
+        await asyncio.to_thread(self._process.wait)
