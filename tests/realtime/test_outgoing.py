@@ -13,12 +13,13 @@ from wellio.realtime.outgoing import (
     PACKETS_PER_POLL,
     Encoded,
     Outgoing,
+    Turn,
     frame_of,
 )
 
 
 def polling() -> Outgoing:
-    outgoing = Outgoing()
+    outgoing = Outgoing(Turn())
     outgoing.belongs_to(SimpleNamespace(upgraded=False, upgrading=False))
     return outgoing
 
@@ -63,7 +64,7 @@ async def test_poll_that_gave_up_loses_nothing() -> None:
 
 
 async def test_poll_left_behind_by_an_upgrade_takes_nothing_along() -> None:
-    outgoing = Outgoing()
+    outgoing = Outgoing(Turn())
     socket = SimpleNamespace(upgraded=False, upgrading=False)
     outgoing.belongs_to(socket)
     left_behind = asyncio.ensure_future(poll(outgoing))
@@ -88,7 +89,7 @@ class Wire:
         self.writer = SimpleNamespace(_closing=False, transport=self.transport, protocol=self.protocol, _output_size=0)
 
     def outgoing(self) -> Outgoing:
-        made = Outgoing()
+        made = Outgoing(Turn())
         made.belongs_to(SimpleNamespace(upgraded=True, upgrading=False))
         made.attach(SimpleNamespace(_writer=self.writer), self.transport)  # type: ignore[arg-type]
         return made

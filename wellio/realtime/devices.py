@@ -96,8 +96,9 @@ class Devices:
 
     def of(self, user_ids: Iterable[UUID]) -> Iterator[Device]:
         for user_id in user_ids:
-            if user_id in self._by_user:
-                yield from self._by_user[user_id].values()
+            devices = self._by_user.get(user_id)
+            if devices is not None:
+                yield from devices.values()
 
     def count_of(self, user_id: UUID) -> int:
         return len(self._by_user.get(user_id, ()))

@@ -22,7 +22,7 @@ from aiohttp import web
 from bidict import ValueDuplicationError
 from engineio.async_drivers import aiohttp as driver
 
-from wellio.realtime.outgoing import Encoded, Outgoing
+from wellio.realtime.outgoing import Encoded, Outgoing, Turn
 from wellio.tasks import end_tasks
 
 # EVENT packets of the default namespace: type, ack id, arguments.
@@ -61,11 +61,12 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._turn = Turn()
         self._async = {**driver._async, "websocket": PlainWebSocket}
         self.tasks: set[asyncio.Task[Any]] = set()
 
     def create_queue(self, *_args: Any, **_options: Any) -> Outgoing:
-        return Outgoing()
+        return Outgoing(self._turn)
 
     def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.create_task(target(*args, **kwargs), name="engineio")

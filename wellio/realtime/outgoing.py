@@ -57,6 +57,24 @@ def frame_of(payload: bytes) -> bytes:
     return bytes((TEXT_FRAME, 127)) + size.to_bytes(8, "big") + payload
 
 
+class Turn:
+    """The connections that are written to in this turn of the event loop: flushed together at its end, by one callback
+    and not by one each."""
+
+    def __init__(self) -> None:
+        self._written: list[Outgoing] = []
+
+    def add(self, outgoing: "Outgoing") -> None:
+        if not self._written:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._written.append(outgoing)
+
+    def _flush(self) -> None:
+        written, self._written = self._written, []
+        for outgoing in written:
+            outgoing.flush()
+
+
 class Outgoing:
     """The packets on their way to one connection, in order and bounded: what engineio takes for its queue.
 
@@ -66,7 +84,8 @@ class Outgoing:
     reconnects and catches up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
         self._packets: deque[Packet | None] = deque()
         self._polls: deque[asyncio.Future[None]] = deque()
         self._writer: asyncio.Future[None] | None = None  # engineio's writer, while it has nothing to write
@@ -108,7 +127,7 @@ class Outgoing:
         if packet is not None:
             if self.aborted or self._written(packet):
                 return
-            self._flush()
+            self.flush()
             if len(self._packets) >= self._allowed_packets or self.bytes + _size(packet) > self._allowed_bytes:
                 self.on_overflow()
                 return
@@ -185,7 +204,7 @@ class Outgoing:
         if writer is None or self._transport is None:
             return
         self._closing = True
-        self._flush()
+        self.flush()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 # Not WebSocketResponse.close(): it hangs up before the client has answered.
@@ -209,31 +228,33 @@ class Outgoing:
 
     def _written(self, packet: Packet) -> bool:
         """Whether it goes to the WebSocket: nothing is before it in the queue, and the WebSocket takes more."""
-        if self._packets or self._writer is None or self._writer.done() or self._websocket_writer() is None:
+        waiting = self._writer
+        if self._packets or waiting is None or waiting.done() or not self._takes_more():
             return False
         frame = packet.frame if isinstance(packet, Encoded) else frame_of(packet.encode().encode())
         if not self._frames:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._turn.add(self)
         self._frames.append(frame)
         self._frames_size += len(frame)
         if self._frames_size > MAX_FRAMES_BYTES:
-            self._flush()
+            self.flush()
         return True
 
-    def _flush(self) -> None:
-        frames, self._frames, self._frames_size = self._frames, [], 0
-        writer = self._websocket_writer(even_paused=True) if frames else None
-        if writer is not None:
+    def flush(self) -> None:
+        """Hands what was written in this turn of the event loop to the operating system."""
+        frames = self._frames
+        if not frames:
+            return
+        self._frames, self._frames_size = [], 0
+        writer = self._websocket._writer if self._websocket is not None else None  # aiohttp's (3.14)
+        if writer is not None and not writer._closing and not writer.transport.is_closing():
             data = frames[0] if len(frames) == 1 else b"".join(frames)
             writer.transport.write(data)
             writer._output_size += len(data)
 
-    def _websocket_writer(self, *, even_paused: bool = False) -> Any:
-        """aiohttp's (3.14), while it can be written to."""
+    def _takes_more(self) -> bool:
         writer = self._websocket._writer if self._websocket is not None else None
-        if writer is None or writer._closing or writer.transport.is_closing():
-            return None
-        return writer if even_paused or not writer.protocol._paused else None
+        return writer is not None and not writer._closing and not writer.protocol._paused
 
     def _wake(self) -> None:
         if self._upgraded:
