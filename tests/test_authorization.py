@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import aiohttp
 import pytest
 
 from tests.api import Answer, Api
@@ -23,6 +24,7 @@ from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.chat.messages import MessageWriter
 from wellio.chat.scheduled_messages import COLUMN as SCHEDULED_BODY
 from wellio.chat.values import NewMessage
+from wellio.config import Config
 from wellio.db import Database
 from wellio.handlers.routes import Route
 from wellio.handlers.table import ROUTES
@@ -30,6 +32,7 @@ from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 from wellio.practice.notes import COLUMN as NOTE_BODY
+from wellio.practice.upload_files import uploads_in
 from wellio.sealing import Sealer
 
 MATRIX: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "authorization.toml").read_text())
@@ -150,8 +153,12 @@ def in_a_month() -> str:
 
 
 @pytest.fixture
-async def scene(db: Database) -> Scene:
-    return await make_scene(db, await make_house(db), await make_house(db, "Other practice"))
+async def scene(db: Database, config: Config) -> Scene:
+    scene = await make_scene(db, await make_house(db), await make_house(db, "Other practice"))
+    file = uploads_in(config.data_dir).path(scene.ids["upload_id"])
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"abc")
+    return scene
 
 
 async def make_scene(db: Database, house: House, foreign: House, canary: str = CANARY) -> Scene:
@@ -285,7 +292,13 @@ async def renew(db: Database, scene: Scene) -> None:
     await renew_place(db, scene)
     await db.execute("update api_keys set revoked_at = null")
     await db.execute("update conversation_members set left_at = null")
-    await db.execute("update messages set deleted_at = null where id = $1", ids["message_id"])
+    await db.execute("update messages set deleted_at = null, attachment_count = 1 where id = $1", ids["message_id"])
+    await db.execute(
+        "insert into uploads (id, practice_id, uploader_id, state, name, content_type, size_bytes, sha256,"
+        " conversation_id, message_id, place) values ($1, $2, $3, 'ready', 'x', 'image/png', 3, '', $4, $5, 0)"
+        " on conflict (id) do update set state = 'ready', conversation_id = $4, message_id = $5, place = 0",
+        ids["upload_id"], practice_id, coach_id, ids["conversation_id"], ids["message_id"],
+    )  # fmt: skip
     await db.execute(
         "insert into scheduled_messages (id, practice_id, conversation_id, sender_id, client_message_id, body, send_at,"
         " due_at) values ($1, $2, $3, $4, $1, $5, now() + interval '30 days', now() + interval '30 days')"
@@ -391,7 +404,7 @@ async def open_chat(outbox: Outbox, house: House, canary: str) -> dict[str, UUID
     message = NewMessage(conversation_id=conversation.id, client_message_id=uuid4(), body=canary)
     sent = await writer.send(house.coach, message)
     await writer.stop()
-    return {"conversation_id": conversation.id, "message_id": sent.message.id}
+    return {"conversation_id": conversation.id, "message_id": sent.message.id, "upload_id": uuid4()}
 
 
 async def open_doors(db: Database, house: House, canary: str) -> dict[str, UUID]:
@@ -416,7 +429,14 @@ async def call(
     api: Api, route: Route, scene: Scene, actor: Actor | None, ids: dict[str, UUID], *, day: int = 0
 ) -> Answer:
     path = route.path.format(emoji="👍", **ids)
-    return await api.call(route.method, path, actor, json=scene.body(route, day), params=scene.query(route))
+    sent: dict[str, Any] = {"data": picture()} if route.multipart else {"json": scene.body(route, day)}
+    return await api.call(route.method, path, actor, params=scene.query(route), **sent)
+
+
+def picture() -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    form.add_field("file", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", filename="a.png")
+    return form
 
 
 async def rows_of(db: Database, practice_id: UUID) -> str:

@@ -47,6 +47,8 @@ REFERS_TO = {
     "message_id": "message_id",
     "scheduled_message_id": "scheduled_message_id",
     "reply_to": "message_id",
+    "upload_id": "upload_id",
+    "upload_ids": "upload_id",
     "device_id": "device_id",
     "invitation_id": "invitation_id",
     "api_key_id": "api_key_id",
@@ -68,6 +70,7 @@ OWN_NAMES = {"client_message_id"}
 # Staff are known to everybody in a practice; what is asked about these within it is the matrix's to say.
 OF_ONE_CLIENT = {
     "client_id", "client_ids", "session_id", "group_id", "series_id", "payment_id", "conversation_id", "message_id",
+    "upload_id", "upload_ids",
     "reply_to", "device_id", "invitation_id", "api_key_id", "subscription_id", "purchase_id", "charge_id", "note_id",
     "goal_id", "measurement_id", "feed_id", "scheduled_message_id",
 }  # fmt: skip

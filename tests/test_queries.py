@@ -94,7 +94,7 @@ async def fill(db: Database, house: House, count: int) -> None:
             uuid7(), house.practice.id, house.coach.user_id, uuid7().bytes,
         )  # fmt: skip
         await fill_accounts(db, house, client_id)
-        conversation_id = uuid7()
+        conversation_id, message_id = uuid7(), uuid7()
         await db.execute(
             "insert into conversations (id, practice_id, kind, created_by) values ($1, $2, 'group', $3)",
             conversation_id, house.practice.id, house.coach.user_id,
@@ -103,6 +103,18 @@ async def fill(db: Database, house: House, count: int) -> None:
             await db.execute(
                 "insert into conversation_members (practice_id, conversation_id, user_id) values ($1, $2, $3)",
                 house.practice.id, conversation_id, actor.user_id,
+            )  # fmt: skip
+        await db.execute(
+            "insert into messages (id, practice_id, conversation_id, seq, sender_id, client_message_id, body,"
+            " created_at) values ($1, $2, $3, 1, $4, $1, 'x', now())",
+            message_id, house.practice.id, conversation_id, house.client.user_id,
+        )  # fmt: skip
+        for table, columns in (("message_mentions", "user_id, seq"), ("starred_messages", "user_id, starred_at")):
+            value = "1" if table == "message_mentions" else "now()"
+            await db.execute(
+                f"insert into {table} (practice_id, conversation_id, message_id, {columns})"
+                f" values ($1, $2, $3, $4, {value})",
+                house.practice.id, conversation_id, message_id, house.coach.user_id,
             )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from wellio.metrics import Metrics, probe_loop
 from wellio.outbox import Outbox
 from wellio.outreach.mailbox import Mailbox
 from wellio.practice.crowds import Bookings
+from wellio.practice.upload_files import uploads_in
 from wellio.realtime.server import Realtime
 from wellio.sealing import Sealer
 from wellio.services import SERVICES, Services
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1024 * 1024
 MAX_HEADERS = 100
 BACKLOG = 1024
+# How long the rest of a refused body is read and thrown away, so that its sender gets to see the answer.
+LINGER_S = 2.0
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 (compared with)
 # Requests under way may finish; sockets are told to reconnect elsewhere before that.
 SHUTDOWN_S = 8.0
@@ -76,6 +79,7 @@ async def open_services(config: Config, http: HttpLimits | None = None) -> Async
             tokens=Tokens(config.jwt_secret, config.jwt_secret_previous),
             messages=messages,
             bookings=Bookings(outbox),
+            uploads=uploads_in(config.data_dir),
             metrics=metrics,
             sealer=Sealer(config.encryption_keys),
             limits=limits,
@@ -150,6 +154,7 @@ async def running(config: Config, http: HttpLimits | None = None) -> AsyncIterat
             access_log=None,
             auto_decompress=False,
             max_headers=MAX_HEADERS,
+            lingering_time=LINGER_S,
             shutdown_timeout=SHUTDOWN_S,
         )
         await runner.setup()

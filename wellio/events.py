@@ -56,6 +56,7 @@ class EventType(StrEnum):
     SESSION_TYPE_CHANGED = "SessionTypeChanged"
     CONVERSATION_STARTED = "ConversationStarted"
     MESSAGE_SENT = "MessageSent"  # payload: by (owner, coach, client), seq; subject: the conversation
+    MEMBERS_MENTIONED = "MembersMentioned"  # subject: the message; payload: conversation_id, seq, user_ids
     PAYMENT_RECORDED = "PaymentRecorded"  # payload: amount_minor, currency
     PAYMENT_REFUNDED = "PaymentRefunded"
     PAYMENT_VOIDED = "PaymentVoided"  # a payment or refund that was recorded in error

@@ -18,6 +18,7 @@ from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 from wellio.outreach.mailbox import Mailbox
 from wellio.practice.crowds import Bookings
+from wellio.practice.upload_files import UploadFiles
 from wellio.sealing import Sealer
 
 
@@ -34,6 +35,7 @@ class Services:
     tokens: Tokens
     messages: MessageWriter
     bookings: Bookings
+    uploads: UploadFiles
     metrics: Metrics
     sealer: Sealer
     limits: Limits

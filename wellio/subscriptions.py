@@ -32,6 +32,7 @@ from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 from wellio.outgoing import Call
 from wellio.outreach.mail_sender import MailSender, Post
+from wellio.outreach.mention_news import list_mention_news
 from wellio.outreach.notifications import insert_notifications, list_session_news, risk_news
 from wellio.outreach.pushes import list_staff, push_look_again, push_prediction, push_sessions
 from wellio.outreach.session_mails import queue_session_mails
@@ -39,6 +40,7 @@ from wellio.outreach.smtp import smtp_server
 from wellio.outreach.webhook_events import TELLINGS, queue_deliveries
 from wellio.outreach.webhook_sender import WebhookSender
 from wellio.practice.calendar_fetcher import CalendarFetcher
+from wellio.practice.upload_files import UploadFiles
 from wellio.sealing import Sealer
 from wellio.services import Services
 
@@ -100,6 +102,7 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.SESSION_TYPE_CHANGED: Follows(),
     EventType.CONVERSATION_STARTED: Follows(),
     EventType.MESSAGE_SENT: Follows(learns=True),
+    EventType.MEMBERS_MENTIONED: Follows(notifies=True),
     EventType.PAYMENT_RECORDED: Follows(learns=True),
     EventType.PAYMENT_REFUNDED: Follows(learns=True),
     EventType.PAYMENT_VOIDED: Follows(),
@@ -123,7 +126,10 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
 
 async def notify(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
     news = [event for event in events if not is_history(event)]
-    return await insert_notifications(connection, await list_session_news(connection, news))
+    mentions = [event for event in news if event.type is EventType.MEMBERS_MENTIONED]
+    sessions = [event for event in news if event.type is not EventType.MEMBERS_MENTIONED]
+    told = [*await list_session_news(connection, sessions), *await list_mention_news(connection, mentions)]
+    return await insert_notifications(connection, told)
 
 
 async def mail(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
@@ -169,6 +175,7 @@ async def lead(services: Services, base_url: str) -> None:
                 services.metrics,
                 sealer=services.sealer,
                 messages=services.messages,
+                files=services.uploads,
                 following=services.outbox.over(db),
                 post=make_post(services, base_url),
                 call=call,
@@ -186,6 +193,7 @@ async def lead_with(
     *,
     sealer: Sealer | None = None,
     messages: MessageWriter | None = None,
+    files: UploadFiles | None = None,
     following: Outbox | None = None,
     post: Post | None = None,
     call: Call | None = None,
@@ -199,7 +207,7 @@ async def lead_with(
     duties: Sequence[Callable[[], Awaitable[None]]] = (
         learner(following or outbox, live, metrics).run,
         *[consumer.run for consumer in consumers(following or outbox, live, metrics)],
-        Schedule(Work(outbox, sealer), metrics).run,
+        Schedule(Work(outbox, sealer, files), metrics).run,
         partial(seal_for_ever, (following or outbox).db),
         *([MailSender(outbox.db, metrics, post).run] if post else ()),
         *([ScheduledSender(outbox.db, live, messages, sealer).run] if messages and sealer else ()),

@@ -25,16 +25,25 @@ PLACES = (0, 1, 2, None)  # three conversations, and one that does not exist
 
 @dataclass(frozen=True)
 class Attempt:
-    """A message of a batch: who, where, under which of a few names, and whether it replies to nothing."""
+    """A message of a batch: who, where, under which of a few names, and whether it replies to nothing; which of a few
+    uploads it carries, each of one sender, and whether it names everybody."""
 
     sender: str
     place: int | None
     name: int
     bad_reply: bool
+    uploads: tuple[int, ...] = ()
+    names_all: bool = False
 
 
 attempts = st.builds(
-    Attempt, st.sampled_from(SENDERS), st.sampled_from(PLACES), st.integers(0, 4), st.sampled_from((False, False, True))
+    Attempt,
+    st.sampled_from(SENDERS),
+    st.sampled_from(PLACES),
+    st.integers(0, 4),
+    st.sampled_from((False, False, True)),
+    st.sampled_from(((), (), (0,), (1,), (0, 4), (2, 6))),  # the fourth and on are the same senders' again
+    st.sampled_from((False, False, True)),
 )
 members = st.tuples(*[st.sets(st.sampled_from(SENDERS))] * 3)
 # Of each conversation: as it is meant to be, in slow mode, or with a block.
@@ -47,6 +56,8 @@ class Model:
     def __init__(self, members: tuple[set[str], ...], modes: tuple[str, ...]) -> None:
         self._members, self._modes = members, modes
         self.bodies: list[list[str]] = [[], [], []]
+        self.mentions: list[tuple[int, int, str]] = []  # place, seq and who
+        self.attached: dict[int, tuple[int, int]] = {}
         self._stored: dict[tuple[str, int, int], int] = {}
 
     def send(self, attempt: Attempt, body: str) -> Any:
@@ -55,7 +66,9 @@ class Model:
         key = (attempt.sender, attempt.place, attempt.name)
         if key in self._stored:
             return (self._stored[key], True)
-        if attempt.bad_reply:
+        if attempt.bad_reply or any(
+            SENDERS[upload % 4] != attempt.sender or upload in self.attached for upload in attempt.uploads
+        ):
             return Invalid
         mode = self._modes[attempt.place]
         if mode == "blocked":
@@ -64,7 +77,11 @@ class Model:
         if mode == "slow" and attempt.sender == "client" and sent_before:
             return TooMany
         self.bodies[attempt.place].append(body)
-        self._stored[key] = len(self.bodies[attempt.place])
+        self._stored[key] = seq = len(self.bodies[attempt.place])
+        self.attached |= dict.fromkeys(attempt.uploads, (attempt.place, seq))
+        if attempt.names_all:
+            others = self._members[attempt.place] - {attempt.sender}
+            self.mentions += [(attempt.place, seq, name) for name in others]
         return (self._stored[key], False)
 
 
@@ -99,6 +116,8 @@ async def test_any_batches_come_to_what_the_model_says(
 ) -> None:
     places = [await open_group(chat, names, mode) for names, mode in zip(members, modes, strict=True)]
     names = {(place, name): uuid4() for place in PLACES for name in range(5)}
+    uploads = [await make_upload(chat, getattr(chat.house, SENDERS[n % 4])) for n in range(8)]
+    everybody = "".join(f"<@{getattr(chat.house, name).user_id}>" for name in SENDERS)
     model, number, nowhere = Model(members, modes), 0, uuid4()
     for attempted in batches:
         batch, expected = [], []
@@ -107,20 +126,39 @@ async def test_any_batches_come_to_what_the_model_says(
             new = NewMessage(
                 conversation_id=nowhere if attempt.place is None else places[attempt.place],
                 client_message_id=names[attempt.place, attempt.name],
-                body=str(number),
+                body=(body := f"{number}{everybody if attempt.names_all else ''}"),
                 reply_to=uuid4() if attempt.bad_reply else None,
+                upload_ids=tuple(uploads[n] for n in attempt.uploads),
             )
             actor: Actor = getattr(chat.house, attempt.sender)
             batch.append(Waiting(actor, new, None, asyncio.get_running_loop().create_future()))
-            expected.append(model.send(attempt, str(number)))
+            expected.append(model.send(attempt, body))
         stored = await store(chat, batch)
         assert [plain(stored.outcomes[waiting]) for waiting in batch] == expected
+        assert_carried(batch, stored)
         assert_told(chat, stored, places, members)
     assert [await chat.bodies(place) for place in places] == model.bodies
+    people = {getattr(chat.house, name).user_id: name for name in SENDERS}
+    mentions = await chat.db.fetch("select conversation_id, seq, user_id from message_mentions")
+    found = [(places.index(r[0]), r[1], people[r[2]]) for r in mentions if r[0] in places]
+    assert sorted(found) == sorted(model.mentions)
+    links = await chat.db.fetch(
+        "select u.id, m.conversation_id, m.seq from uploads u join messages m on m.id = u.message_id"
+    )
+    attached = {uploads.index(r[0]): (places.index(r[1]), r[2]) for r in links if r[0] in uploads}
+    assert attached == model.attached
 
 
 def plain(outcome: Any) -> Any:
     return (outcome.message.seq, outcome.duplicate) if isinstance(outcome, Sent) else type(outcome)
+
+
+def assert_carried(batch: list[Waiting], stored: Stored) -> None:
+    """Who sends a new message is answered with its files."""
+    for waiting in batch:
+        outcome = stored.outcomes[waiting]
+        if isinstance(outcome, Sent) and not outcome.duplicate:
+            assert tuple(a.id for a in outcome.message.attachments) == waiting.new.upload_ids
 
 
 def assert_told(chat: Chat, stored: Stored, places: list[UUID], members: tuple[set[str], ...]) -> None:
@@ -147,6 +185,17 @@ async def open_group(chat: Chat, names: set[str], mode: str = "") -> UUID:
         practice, group, [getattr(chat.house, name).user_id for name in names],
     )  # fmt: skip
     return group
+
+
+async def make_upload(chat: Chat, actor: Actor, name: str = "plan.pdf") -> UUID:
+    """One that is ready, without its file."""
+    upload_id = uuid4()
+    await chat.db.execute(
+        "insert into uploads (id, practice_id, uploader_id, state, name, content_type, size_bytes, sha256)"
+        " values ($1, $2, $3, 'ready', $4, 'application/pdf', 3, '\\xabcd')",
+        upload_id, actor.practice_id, actor.user_id, name,
+    )  # fmt: skip
+    return upload_id
 
 
 async def test_two_processes_number_one_conversation_together(chat: Chat) -> None:

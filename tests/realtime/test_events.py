@@ -64,7 +64,7 @@ async def test_every_device_of_every_member_gets_a_message_once(
         ({"body": "x" * 8001}, "body"),
         ({"body": "NUL \0"}, "body"),
         ({"body": 7}, "body"),
-        ({"upload_ids": []}, "upload_ids"),
+        ({"upload_ids": [str(uuid4())]}, "upload_ids"),
         ({"seq": 5}, "seq"),
         ({"reply_to": str(uuid4())}, "reply_to"),
     ],

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
+from wellio.chat.attachments import attach_uploads, hold_uploads
 from wellio.chat.blocks import blocked
-from wellio.chat.values import Message, NewMessage, Sent, message_of
+from wellio.chat.mentions import mentioned_in, store_mentions
+from wellio.chat.values import Attachment, Message, NewMessage, Sent, message_of
 from wellio.db import Connection, Row
 from wellio.errors import Invalid, NotFound, TooMany, WellioError
 from wellio.events import EventType
@@ -34,17 +36,19 @@ cross join lateral (
 """
 
 # locked: as LOCK_CONVERSATIONS. asked: what is known of each message; stored_…: the message that it repeats.
-# client_id: whom the event concerns, the client who writes or whom a coach writes to. audience: of each conversation
-# once. A client's row that somebody is changing at this moment is passed over: a message does not wait for it.
+# files: how many are attached; null where they can't be. client_id: whom the event concerns, the client who writes or
+# whom a coach writes to. audience: of each conversation once. A client's row that somebody is changing at this moment
+# is passed over: a message does not wait for it.
 # blocked_by, slow_s, slow_until: why it may be refused. The locked row is the newest, whatever the snapshot, and
 # whoever sends moves last_seq. Of a sender whom slow mode holds, a batch takes the first (turn).
 # The laterals with `limit 1` keep look-ups apart: joined, a planner without statistics would scan the tables.
 STORE_MESSAGES = """
 with given as (
     select g.*, min(g.n) over (partition by g.conversation_id) = g.n as leads
-    from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::uuid[], $9::uuid[], $10::uuid[])
+    from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::uuid[], $9::uuid[], $10::uuid[],
+                $13::smallint[])
          with ordinality
-         g (practice_id, conversation_id, sender_id, client_message_id, body, reply_to, id, event_id, n)
+         g (practice_id, conversation_id, sender_id, client_message_id, body, reply_to, id, event_id, files, n)
 ), locked as materialized (
     select l.*
     from unnest($1::uuid[], $2::uuid[]) w (practice_id, id)
@@ -93,7 +97,8 @@ with given as (
 ), admitted as (
     select a.*, row_number() over (partition by a.conversation_id, a.sender_id order by a.n) as turn
     from asked a
-    where a.current and a.role is not null and a.reply_known and a.stored_id is null and a.blocked_by = '{}'
+    where a.current and a.role is not null and a.reply_known and a.files is not null and a.stored_id is null
+      and a.blocked_by = '{}'
       and (a.slow_s is null or a.slow_until is null or a.at >= a.slow_until)
 ), fresh as materialized (
     select a.*, a.last_seq + row_number() over (partition by a.conversation_id order by a.n) as seq
@@ -105,8 +110,8 @@ with given as (
     where f.slow_s is not null and m.conversation_id = f.conversation_id and m.user_id = f.sender_id
 ), stored as (
     insert into messages (id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to,
-                          created_at)
-    select id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to, at
+                          attachment_count, created_at)
+    select id, practice_id, conversation_id, seq, sender_id, client_message_id, body, reply_to, files, at
     from fresh
 ), logged as (
     insert into conversation_events (conversation_id, seq, practice_id, type, message_id, actor_id, created_at)
@@ -131,8 +136,8 @@ with given as (
 ), seen as (
     update clients c set last_activity_at = greatest(c.last_activity_at, i.at) from idle i where c.id = i.id
 )
-select a.n, a.role, a.current, a.reply_known, a.blocked_by, a.slow_s, a.slow_until, a.audience, f.seq as fresh_seq,
-       a.at,
+select a.n, a.role, a.current, a.reply_known, a.files, a.blocked_by, a.slow_s, a.slow_until, a.audience,
+       f.seq as fresh_seq, a.at,
        a.stored_id as id, a.conversation_id, a.stored_seq as seq, a.sender_id, a.stored_body as body,
        a.client_message_id, a.stored_reply_to as reply_to, a.attachments, a.reactions, a.edited_at, a.deleted_at,
        a.created_at
@@ -155,6 +160,11 @@ class Waiting:
     def key(self) -> tuple[UUID, UUID, UUID]:
         return self.new.conversation_id, self.actor.user_id, self.new.client_message_id
 
+    @property
+    def plain(self) -> bool:
+        """Nothing but words: one statement stores it."""
+        return self.once is None and not self.new.upload_ids and not mentioned_in(self.new.body)
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -175,8 +185,14 @@ class Stored:
         )
 
 
-async def store_at_once(connection: Connection, batch: Sequence[Waiting]) -> Stored:
-    """One statement, and so one transaction, for a batch without repeats. What is stale is left over."""
+async def store_at_once(
+    connection: Connection, batch: Sequence[Waiting], attachments: Sequence[Sequence[Attachment] | None] | None = None
+) -> Stored:
+    """One statement, and so one transaction, for a batch without repeats. What is stale is left over.
+
+    `attachments`: of each message; None where they can't be attached.
+    """
+    files = [()] * len(batch) if attachments is None else attachments
     ids = [uuid7() for _ in batch]
     rows = await connection.fetch(
         STORE_MESSAGES,
@@ -191,10 +207,11 @@ async def store_at_once(connection: Connection, batch: Sequence[Waiting]) -> Sto
         [uuid7() for _ in batch],
         datetime.now(UTC),
         EventType.MESSAGE_SENT,
+        [None if each is None else len(each) for each in files],
     )
     outcomes: dict[Waiting, Outcome] = {
-        waiting: _outcome(waiting, message_id, row)
-        for waiting, message_id, row in zip(batch, ids, rows, strict=True)
+        waiting: _outcome(waiting, message_id, row, each or ())
+        for waiting, message_id, row, each in zip(batch, ids, rows, files, strict=True)
         if row["current"] is not False
     }
     messages = [o.message for o in outcomes.values() if isinstance(o, Sent) and not o.duplicate]
@@ -213,22 +230,34 @@ async def store_locked(tx: Transaction, batch: Sequence[Waiting]) -> Stored:
     await tx.connection.execute(LOCK_CONVERSATIONS, *_conversations(asked))
     stored = Stored(refused, [], {})
     for part in _without_repeats(asked):
-        stored |= await store_at_once(tx.connection, part)
+        stored |= await _store_part(tx, part)
     for waiting, outcome in stored.outcomes.items():
         if waiting.once is not None and isinstance(outcome, Sent):
             await keep(tx.connection, waiting.once, outcome.message)
     return stored
 
 
+async def _store_part(tx: Transaction, part: Sequence[Waiting]) -> Stored:
+    """With what its messages hold beside their words."""
+    attachments = await hold_uploads(tx.connection, [(waiting.actor, waiting.new) for waiting in part])
+    stored = await store_at_once(tx.connection, part, attachments)
+    await attach_uploads(tx.connection, stored.messages)
+    new = {message.id for message in stored.messages}
+    sent = [(w.actor, o.message) for w, o in stored.outcomes.items() if isinstance(o, Sent)]
+    await store_mentions(tx, [(sender, m) for sender, m in sent if m.id in new], stored.audiences)
+    return stored
+
+
 def _without_repeats(batch: Iterable[Waiting]) -> list[list[Waiting]]:
-    """The batch in its order, cut wherever a message comes that the part has already."""
+    """The batch in its order, cut wherever a message comes that the part has already, or an upload of it."""
     parts: list[list[Waiting]] = [[]]
-    keys: set[tuple[UUID, UUID, UUID]] = set()
+    names: set[object] = set()
     for waiting in batch:
-        if waiting.key in keys:
+        own = {waiting.key, *waiting.new.upload_ids}
+        if names & own:
             parts.append([])
-            keys.clear()
-        keys.add(waiting.key)
+            names.clear()
+        names |= own
         parts[-1].append(waiting)
     return parts
 
@@ -239,18 +268,20 @@ def _conversations(batch: Iterable[Waiting]) -> tuple[list[UUID], list[UUID]]:
     return [practice_id for _, practice_id in wanted], [conversation_id for conversation_id, _ in wanted]
 
 
-def _outcome(waiting: Waiting, message_id: UUID, row: Row) -> Outcome:
+def _outcome(waiting: Waiting, message_id: UUID, row: Row, attachments: Sequence[Attachment]) -> Outcome:
     if row["role"] is None:
         return NotFound("No such conversation.")
     if row["id"] is not None:
         return Sent(message_of(row), duplicate=True)
     if not row["reply_known"]:
         return Invalid.field("reply_to", "No such message in this conversation.")
+    if row["files"] is None:
+        return Invalid.field("upload_ids", "Name uploads of your own that are attached to nothing yet.")
     if row["blocked_by"]:
         return blocked(waiting.actor, row["blocked_by"])
     if row["fresh_seq"] is None:
         return _too_soon(row)
-    return Sent(_message(waiting, message_id, row), duplicate=False)
+    return Sent(_message(waiting, message_id, row, attachments), duplicate=False)
 
 
 def _too_soon(row: Row) -> TooMany:
@@ -263,7 +294,7 @@ def _too_soon(row: Row) -> TooMany:
     )
 
 
-def _message(waiting: Waiting, message_id: UUID, row: Row) -> Message:
+def _message(waiting: Waiting, message_id: UUID, row: Row, attachments: Sequence[Attachment]) -> Message:
     return Message(
         id=message_id,
         conversation_id=waiting.new.conversation_id,
@@ -272,7 +303,7 @@ def _message(waiting: Waiting, message_id: UUID, row: Row) -> Message:
         body=waiting.new.body,
         client_message_id=waiting.new.client_message_id,
         reply_to=waiting.new.reply_to,
-        attachments=(),
+        attachments=attachments,
         reactions={},
         edited_at=None,
         deleted_at=None,

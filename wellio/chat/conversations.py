@@ -53,6 +53,10 @@ select p.id as conversation_id, p.kind, p.title, p.last_seq, p.version, p.create
        (select count(*) from messages u
         where u.conversation_id = p.id and u.seq > p.last_read_seq and u.sender_id <> $2
           and u.deleted_at is null) as unread,
+       (select count(*) from message_mentions x
+        where x.conversation_id = p.id and x.user_id = $2 and x.seq > p.last_read_seq) as unread_mentions,
+       array(select k.message_id from pinned_messages k
+             where k.conversation_id = p.id order by k.pinned_at desc, k.message_id) as pinned_message_ids,
        m.id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.attachments, m.reactions, m.edited_at,
        m.deleted_at, m.created_at
 from page p
@@ -169,8 +173,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """As one member sees it: `unread` counts the others' messages after the viewer's `last_read_seq`; muted and
-    archived is it for the viewer alone."""
+    """As one member sees it: `unread` counts the others' messages after the viewer's `last_read_seq`, and
+    `unread_mentions` those of them that name the viewer; muted and archived is it for the viewer alone.
+
+    `pinned_message_ids`: the last pinned first.
+    """
 
     id: UUID
     kind: Kind
@@ -179,6 +186,8 @@ class Conversation:
     last_message: Message | None
     last_seq: int
     unread: int
+    unread_mentions: int
+    pinned_message_ids: Sequence[UUID]
     slow_mode_s: int
     muted: bool
     muted_until: datetime | None
@@ -408,6 +417,8 @@ def _conversation(row: Row, members: Sequence[Member]) -> Conversation:
         last_message=message_of(row) if row["id"] else None,
         last_seq=row["last_seq"],
         unread=row["unread"],
+        unread_mentions=row["unread_mentions"],
+        pinned_message_ids=row["pinned_message_ids"],
         slow_mode_s=row["slow_mode_s"],
         muted=row["muted"],
         muted_until=row["muted_until"],

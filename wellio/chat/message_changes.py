@@ -8,31 +8,38 @@ from wellio.accounts.actors import Actor
 from wellio.chat.conversations import list_member_ids
 from wellio.chat.held_messages import Changed, HeldMessage, hold_message
 from wellio.chat.log import append, publish_entry
-from wellio.chat.values import Body
-from wellio.errors import Forbidden
+from wellio.chat.mentions import change_mentions
+from wellio.errors import Forbidden, Invalid
 from wellio.live import Live
 from wellio.outbox import Outbox
-from wellio.values import Input
+from wellio.values import Input, Text
 
 UPDATE_BODY = "update messages set body = $3, edited_at = $4, changed_seq = $5 where practice_id = $1 and id = $2"
 
 ERASE_MESSAGE = """
-with reactions as (delete from message_reactions where message_id = $2)
+with reactions as (
+    delete from message_reactions where message_id = $2
+), mentions as (
+    delete from message_mentions where message_id = $2
+), files as (
+    update uploads set state = 'erased', name = '', conversation_id = null, message_id = null, place = null
+    where message_id = $2
+)
 update messages
-set body = '', reaction_count = 0, deleted_at = $3, changed_seq = $4
+set body = '', reaction_count = 0, attachment_count = 0, deleted_at = $3, changed_seq = $4
 where practice_id = $1 and id = $2
 """
 
 
 class MessageEdit(Input):
-    body: Body
+    body: Text
 
 
 async def edit_message(outbox: Outbox, live: Live, actor: Actor, message_id: UUID, edit: MessageEdit) -> Changed:
-    """By its sender; the same words again change nothing. Raises NotFound, Forbidden, Conflict (deleted)."""
+    """By its sender; the same words again change nothing. Raises NotFound, Forbidden, Conflict (deleted), Invalid."""
     async with outbox.transaction() as tx:
         held = await hold_message(tx, actor, message_id)
-        _check_edit(actor, held)
+        _check_edit(actor, held, edit)
         if edit.body == held.message.body:
             return Changed(held.message, held.changed_seq)
         message = replace(held.message, body=edit.body, edited_at=datetime.now(UTC))
@@ -42,6 +49,7 @@ async def edit_message(outbox: Outbox, live: Live, actor: Actor, message_id: UUI
             UPDATE_BODY, actor.practice_id, message.id, message.body, message.edited_at, entry.seq
         )
         audience = await list_member_ids(tx.connection, actor, message.conversation_id)
+        await change_mentions(tx, actor, message, audience)
     publish_entry(live, audience, entry)
     return Changed(message, entry.seq)
 
@@ -62,11 +70,13 @@ async def delete_message(outbox: Outbox, live: Live, actor: Actor, message_id: U
     return Changed(message, entry.seq)
 
 
-def _check_edit(actor: Actor, held: HeldMessage) -> None:
+def _check_edit(actor: Actor, held: HeldMessage, edit: MessageEdit) -> None:
     if held.message.sender_id != actor.user_id:
         raise Forbidden("Only its sender edits a message.")
     held.must_be_there()
     held.must_be_open_to(actor)
+    if not edit.body.strip() and not held.message.attachments:
+        raise Invalid.field("body", "Must not be empty; delete the message instead.")
 
 
 def _check_delete(actor: Actor, held: HeldMessage) -> None:

@@ -167,9 +167,9 @@ class _Lane:
 
 
 def is_plain(batch: Sequence[Waiting]) -> bool:
-    """Whether one statement can take the batch. One with an Idempotency-Key, or with a message twice, goes the other
-    way whole: taken apart, a sender's later messages would pass the earlier ones."""
-    return len({w.key for w in batch}) == len(batch) and all(waiting.once is None for waiting in batch)
+    """Whether one statement can take the batch. One with an Idempotency-Key, files or mentions, or with a message
+    twice, goes the other way whole: taken apart, a sender's later messages would pass the earlier ones."""
+    return len({w.key for w in batch}) == len(batch) and all(waiting.plain for waiting in batch)
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:

@@ -7,27 +7,43 @@ from typing import Annotated
 from uuid import UUID
 
 import orjson
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from wellio.db import Row
 from wellio.values import Input, Text
 
+MAX_ATTACHMENTS = 10
 
-def _not_blank(text: str) -> str:
+
+def not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
     return text
 
 
-Body = Annotated[Text, Field(min_length=1), AfterValidator(_not_blank)]
+def _distinct(ids: tuple[UUID, ...]) -> tuple[UUID, ...]:
+    if len(set(ids)) < len(ids):
+        raise ValueError("must name each upload once")
+    return ids
 
 
-class NewMessage(Input):
+class Words(Input):
+    """What is said: words, files, or both. `upload_ids`: one's own that are attached to nothing yet."""
+
+    upload_ids: Annotated[tuple[UUID, ...], Field(max_length=MAX_ATTACHMENTS), AfterValidator(_distinct)] = ()
+    body: Text
+
+    @field_validator("body")
+    @classmethod
+    def _says_something(cls, body: str, known: ValidationInfo) -> str:
+        return body if known.data.get("upload_ids") else not_blank(body)
+
+
+class NewMessage(Words):
     """`client_message_id` is the sender's own name for it: sent again, it is the same message."""
 
     conversation_id: UUID
     client_message_id: UUID
-    body: Body
     reply_to: UUID | None = None
 
 

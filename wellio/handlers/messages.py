@@ -6,20 +6,18 @@ from wellio.chat.history import get_message
 from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
 from wellio.chat.reactions import one_emoji, set_reaction
 from wellio.chat.receipts import UnreadCount, count_unread
-from wellio.chat.values import Body, Message, NewMessage
+from wellio.chat.values import Message, NewMessage, Words
 from wellio.errors import Invalid
 from wellio.handlers.routes import Call, NoInput, Reply, Route
-from wellio.values import Input
 
 # Names derived from Idempotency-Keys; any constant UUID would do.
 KEYS = UUID("7b0cf0c4-6b3e-5f0e-9f5c-1d0f4e1a2b3c")
 
 
-class PostedMessage(Input):
+class PostedMessage(Words):
     """`client_message_id`: your own name for the message; sent again, it is the same message."""
 
     conversation_id: UUID
-    body: Body
     client_message_id: UUID | None = None
     reply_to: UUID | None = None
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from wellio import __version__
-from wellio.handlers.routes import File, NoInput, Route
+from wellio.handlers.routes import File, NoInput, Route, StoredFile
 from wellio.pages import Page
 
 REF = "#/components/schemas/{model}"
@@ -18,8 +18,8 @@ REASONS = {
     404: "No such resource, or none that the caller may see.",
     409: "In conflict with what is stored.",
     412: "If-Match names another version than the stored one.",
-    413: "The body is larger than 1 MiB.",
-    415: "The body is not application/json.",
+    413: "The body is larger than 1 MiB, or than such a file may be.",
+    415: "The body is not application/json, or the file of a type that is not taken.",
     422: "A field is not valid; `details.fields` says which and why.",
     429: "Too many requests; see Retry-After.",
     503: "Something is away for the moment; see Retry-After.",
@@ -89,7 +89,7 @@ def _name(kind: type) -> str:
 
 def _answer_types(answer: Any) -> tuple[Any, ...]:
     """One; several for a union; none for an answer without data."""
-    if answer is None or answer is File:
+    if answer in (None, File, StoredFile):
         return ()
     return get_args(answer) if get_origin(answer) in (Page, UnionType) else (answer,)
 
@@ -113,6 +113,10 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     if route.body is not NoInput:
         reference = {"$ref": REF.format(model=route.body.__name__)}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
+    if route.multipart:
+        file = {"type": "string", "contentMediaType": "application/octet-stream"}
+        form = {"type": "object", "required": ["file"], "properties": {"file": file}}
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     return operation
 
 
@@ -156,7 +160,7 @@ def _responses(route: Route) -> dict[str, Any]:
     statuses |= {409} if route.creates else set()
     statuses |= {415}
     responses = {str(status): _error(REASONS[status]) for status in sorted(statuses)}
-    content = _file(route) if route.answer is File else _json(_success_schema(route.answer))
+    content = _file(route) if route.answer in (File, StoredFile) else _json(_success_schema(route.answer))
     success: dict[str, Any] = {"description": "Done.", "content": content}
     if route.creates:
         success["headers"] = {"Idempotent-Replayed": {"schema": {"type": "string"}, "description": "A repeat."}}

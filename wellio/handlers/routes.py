@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -106,6 +107,15 @@ class File:
     client_id: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An answer that lies on the disk, with its own headers; parts of it may be asked for. `user_id`: whose it is."""
+
+    path: Path
+    headers: Mapping[str, str]
+    user_id: UUID
+
+
 Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 
 
@@ -115,7 +125,8 @@ class Route:
 
     `fresh`: asks for a proof of password or second factor within the last ten minutes. `api_keys`: whether an API key
     may call it. `reads`: the answer is personal data, and who reads it goes into the audit log. `limit`: the rate
-    limit that counts beside those of user and address (wellio/limits.py). `media`: what an answer that is a File holds.
+    limit that counts beside those of user and address (wellio/limits.py). `media`: what an answer that is a file holds.
+    `multipart`: the handler reads the body, a form with a `file`, itself. `takes_s`: how long the handler may.
     """
 
     method: str
@@ -134,6 +145,8 @@ class Route:
     limit: str | None = None
     errors: tuple[int, ...] = ()
     media: str = CONTENT_TYPE
+    multipart: bool = False
+    takes_s: float = HANDLER_TIMEOUT_S
 
     @property
     def name(self) -> str:
@@ -188,9 +201,9 @@ def _address(route: Route, routes: tuple[Route, ...]) -> str:
 def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(request.app[SERVICES].http.body_s + HANDLER_TIMEOUT_S):
+            async with asyncio.timeout(request.app[SERVICES].http.body_s + route.takes_s):
                 call = await _call(route, request)
-                async with asyncio.timeout(HANDLER_TIMEOUT_S):
+                async with asyncio.timeout(route.takes_s):
                     result = await route.handler(call)
             if route.reads:
                 call.services.audit.note(Outcome.READ, shown_by(result))
@@ -225,7 +238,7 @@ async def _call(route: Route, request: web.Request) -> Call[Any, Any]:
         attribute_to(caller)
         _admit(route, caller)
     query = _parsed_query(route.query, request)
-    raw = await _read_body(request)
+    raw = b"" if route.multipart else await _read_body(request)
     body = None if route.body is NoInput and not raw else _parsed_body(route.body, request, raw)
     if body is not None and route.method == "PATCH":
         attribute(fields=tuple(sorted(body.model_fields_set)))
@@ -363,7 +376,9 @@ def render(value: Any) -> bytes:
     return to_json({"success": True, "data": value})
 
 
-def _response(route: Route, result: Any) -> web.Response:
+def _response(route: Route, result: Any) -> web.StreamResponse:
+    if isinstance(result, StoredFile):
+        return web.FileResponse(result.path, headers=result.headers)
     if isinstance(result, File):
         told = {"Content-Type": route.media, "Content-Disposition": f'attachment; filename="{result.name}"'}
         return web.Response(body=result.body, headers=told)

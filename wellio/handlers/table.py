@@ -26,6 +26,7 @@ from wellio.handlers import (
     measurements,
     meetings,
     members,
+    mentions,
     messages,
     mfa,
     notes,
@@ -45,6 +46,7 @@ from wellio.handlers import (
     sessions,
     subscriptions,
     timeline,
+    uploads,
     waitlist,
     webhooks,
 )
@@ -95,6 +97,8 @@ ROUTES: tuple[Route, ...] = (
     *blocks.ROUTES,
     *messages.ROUTES,
     *scheduled_messages.ROUTES,
+    *mentions.ROUTES,
+    *uploads.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
 )

@@ -24,6 +24,7 @@ from wellio.logs import set_up_logging
 from wellio.metrics import Metrics
 from wellio.migrations import migrate
 from wellio.outbox import Outbox
+from wellio.practice.upload_files import uploads_in
 from wellio.sealing import Sealer
 
 # Makes the learner that stands in where no Wellio runs: see `wellio/subscriptions.py`.
@@ -79,7 +80,7 @@ async def _main(url: str, name: str | None, make_learner: MakeLearner) -> None:
         if name is None:
             console.print(_table(await list_last_runs(db)))
             return
-        work, metrics = Work(Outbox(db), find_sealer()), Metrics()
+        work, metrics = Work(Outbox(db), find_sealer(), uploads_in(load_config().data_dir)), Metrics()
         # Looked for a name that is wrong before anything is started.
         leads = find_job(name).by_learner
         leadership = Leadership(url, make_learner(work.outbox, Live(), metrics).run, metrics)

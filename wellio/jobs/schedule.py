@@ -25,6 +25,7 @@ from wellio.jobs.follow_zones import follow_zones
 from wellio.jobs.mark_no_shows import mark_no_shows
 from wellio.jobs.mature_labels import mature_labels
 from wellio.jobs.move_waitlists import move_waitlists
+from wellio.jobs.remove_uploads import remove_uploads
 from wellio.jobs.rotate_keys import rotate_keys
 from wellio.jobs.runs import abandon_runs, claim_run, finish_run
 from wellio.jobs.save_snapshot import save_snapshot
@@ -103,6 +104,12 @@ JOBS = (
         sum_client_counts,
         CronTrigger(second=50, timezone=UTC),
         "each minute: put together what changes have added to the counts of clients",
+    ),
+    Job(
+        "remove_uploads",
+        remove_uploads,
+        CronTrigger(minute="*/10", second=50, timezone=UTC),
+        "every ten minutes: files of deleted messages, and those that nobody attached",
     ),
     Job("end_holds", end_holds, CronTrigger(second=20, timezone=UTC), "each minute: end holds that nobody confirmed"),
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from wellio.db import Database
 from wellio.outbox import Outbox
+from wellio.practice.upload_files import UploadFiles
 from wellio.sealing import Sealer
 
 # What a run did, in figures: {"practices": 3}.
@@ -15,6 +16,7 @@ Counts = dict[str, int]
 class Work:
     outbox: Outbox
     sealer: Sealer | None = None  # where nothing sealed is dealt with
+    files: UploadFiles | None = None  # where no files are
 
     @property
     def db(self) -> Database:

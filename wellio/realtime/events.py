@@ -14,7 +14,7 @@ from wellio.chat.history import MAX_LIMIT, sync
 from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
 from wellio.chat.reactions import Emoji, set_reaction
 from wellio.chat.receipts import MAX_DELIVERED, Delivered, ReadUpTo, Seq, mark_delivered, mark_read
-from wellio.chat.values import Body, NewMessage
+from wellio.chat.values import NewMessage
 from wellio.errors import Unauthorized
 from wellio.limits import MESSAGES
 from wellio.outreach.inbox import ReadNotifications, read_notifications
@@ -31,9 +31,8 @@ Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
-class Edited(Input):
+class Edited(MessageEdit):
     message_id: UUID
-    body: Body
 
 
 class Deleted(Input):
