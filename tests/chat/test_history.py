@@ -12,10 +12,12 @@ import orjson
 import pytest
 
 from tests.chat.conftest import Chat
+from tests.chat.test_batches import make_upload
 from tests.factories import make_house
 from wellio.chat.conversations import ConversationChanges, change_conversation
 from wellio.chat.history import MAX_SYNC_BYTES, MessageQuery, get_message, list_heads, list_messages, sync
 from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
+from wellio.chat.pins import set_pin
 from wellio.chat.reactions import set_reaction
 from wellio.chat.receipts import Delivered, ReadUpTo, count_unread, mark_delivered, mark_read
 from wellio.encoding import to_json
@@ -64,8 +66,11 @@ async def test_sync_gives_what_the_pushes_gave(chat: Chat) -> None:
     """Whatever it was; but a message is given as it is by now, so that what was erased is nowhere."""
     house = chat.house
     coach, group = house.coach, await chat.open(house.owner, house.coach, house.client, title="Team")
-    said = [(await chat.say(coach, group.id, str(n))).message for n in range(4)]
+    said = [(await chat.say(coach, group.id, str(n))).message for n in range(3)]
+    file, named = await make_upload(chat, coach), f"<@{house.client.user_id}>"
+    said.append((await chat.say(coach, group.id, named, upload_ids=[file], reply_to=said[0].id)).message)
     away = (chat.outbox, chat.live)
+    await set_pin(*away, coach, group.id, said[3].id, on=True)
     await edit_message(*away, coach, said[1].id, MessageEdit(body="better"))
     for actor, emoji, on in ((coach, "👍", True), (house.client, "❤️", True), (house.client, "👍", True),
                              (coach, "👍", False), (coach, "🎉", True), (coach, "👍", True)):  # fmt: skip
@@ -73,6 +78,7 @@ async def test_sync_gives_what_the_pushes_gave(chat: Chat) -> None:
     await change_conversation(*away, house.owner, group.id, ConversationChanges(title="Crew"))
     await edit_message(*away, coach, said[2].id, MessageEdit(body="best"))
     await set_reaction(*away, house.client, said[3].id, "👍", on=True)
+    await chat.say(coach, group.id, upload_ids=[await make_upload(chat, coach)])
     await delete_message(*away, house.owner, said[3].id)
     pushed = [orjson.loads(to_json({"type": p.event, **as_dict(p.data)})) for p in chat.pushes[1:]]
     (synced,) = orjson.loads(to_json(await sync(chat.db, house.client, {group.id: 0}, limit=200)))

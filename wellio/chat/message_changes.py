@@ -9,6 +9,7 @@ from wellio.chat.conversations import list_member_ids
 from wellio.chat.held_messages import Changed, HeldMessage, hold_message
 from wellio.chat.log import append, publish_entry
 from wellio.chat.mentions import change_mentions
+from wellio.chat.pins import drop_pin
 from wellio.errors import Forbidden, Invalid
 from wellio.live import Live
 from wellio.outbox import Outbox
@@ -21,6 +22,8 @@ with reactions as (
     delete from message_reactions where message_id = $2
 ), mentions as (
     delete from message_mentions where message_id = $2
+), stars as (
+    delete from starred_messages where message_id = $2
 ), files as (
     update uploads set state = 'erased', name = '', conversation_id = null, message_id = null, place = null
     where message_id = $2
@@ -65,8 +68,11 @@ async def delete_message(outbox: Outbox, live: Live, actor: Actor, message_id: U
         told = {"message_id": message.id, "deleted_at": message.deleted_at}
         entry = await append(tx, actor, message.conversation_id, "message:deleted", told, message_id=message.id)
         await tx.connection.execute(ERASE_MESSAGE, actor.practice_id, message.id, message.deleted_at, entry.seq)
+        unpinned = await drop_pin(tx, actor, held)
         audience = await list_member_ids(tx.connection, actor, message.conversation_id)
-    publish_entry(live, audience, entry)
+    for each in (entry, unpinned):
+        if each is not None:
+            publish_entry(live, audience, each)
     return Changed(message, entry.seq)
 
 

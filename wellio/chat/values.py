@@ -21,6 +21,10 @@ def not_blank(text: str) -> str:
     return text
 
 
+# What can't do without words.
+Body = Annotated[Text, Field(min_length=1), AfterValidator(not_blank)]
+
+
 def _distinct(ids: tuple[UUID, ...]) -> tuple[UUID, ...]:
     if len(set(ids)) < len(ids):
         raise ValueError("must name each upload once")

@@ -6,9 +6,11 @@ from wellio.chat.history import get_message
 from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
 from wellio.chat.reactions import one_emoji, set_reaction
 from wellio.chat.receipts import UnreadCount, count_unread
+from wellio.chat.stars import list_starred, set_star
 from wellio.chat.values import Message, NewMessage, Words
 from wellio.errors import Invalid
 from wellio.handlers.routes import Call, NoInput, Reply, Route
+from wellio.pages import Page, PageQuery
 
 # Names derived from Idempotency-Keys; any constant UUID would do.
 KEYS = UUID("7b0cf0c4-6b3e-5f0e-9f5c-1d0f4e1a2b3c")
@@ -77,6 +79,23 @@ async def _react(call: Call[NoInput, NoInput], *, on: bool) -> Message:
     return (await set_reaction(services.outbox, services.live, call.actor, message_id, emoji, on=on)).message
 
 
+async def list_starred_page(call: Call[NoInput, PageQuery]) -> Page[Message]:
+    """Messages that the caller has starred, the last first. Nobody else sees which."""
+    return await list_starred(call.services.db, call.actor, call.query)
+
+
+async def put_star(call: Call[NoInput, NoInput]) -> Message:
+    """Star a message, for oneself."""
+    services = call.services
+    return await set_star(services.outbox, services.live, call.actor, call.ids["message_id"], on=True)
+
+
+async def delete_star(call: Call[NoInput, NoInput]) -> Message:
+    """Take one's star off a message."""
+    services = call.services
+    return await set_star(services.outbox, services.live, call.actor, call.ids["message_id"], on=False)
+
+
 BASE = "/api/v1/messages"
 ONE = f"{BASE}/{{message_id}}"
 REACTION = f"{ONE}/reactions/{{emoji}}"
@@ -86,6 +105,12 @@ ROUTES = (
         body=PostedMessage, answer=Message, status=201, creates=True, errors=(404,), limit="messages",
     ),
     Route(method="GET", path=f"{BASE}/unread-count", handler=get_unread_count, tag="messages", answer=UnreadCount),
+    Route(
+        method="GET", path=f"{BASE}/starred", handler=list_starred_page, tag="messages",
+        query=PageQuery, answer=Page[Message], reads=True,
+    ),
+    Route(method="PUT", path=f"{ONE}/star", handler=put_star, tag="messages", answer=Message, errors=(409,)),
+    Route(method="DELETE", path=f"{ONE}/star", handler=delete_star, tag="messages", answer=Message),
     Route(method="GET", path=ONE, handler=get_message_by_id, tag="messages", answer=Message, reads=True),
     Route(
         method="PATCH", path=ONE, handler=patch_message, tag="messages",
