@@ -306,6 +306,14 @@ CREATE FUNCTION public.matching_clients(practice uuid, viewer_role text, viewer 
            or c.search_text like all (array(select search_pattern(w) from unnest(other_words) w)))
 $$;
 
+CREATE FUNCTION public.part_of(instant timestamp with time zone, firsts timestamp with time zone[], ends timestamp with time zone[]) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case when instant >= firsts[1] and instant < ends[1] then 1
+                when instant >= firsts[2] and instant < ends[2] then 2
+                when instant >= firsts[3] and instant < ends[3] then 3 end
+$$;
+
 CREATE FUNCTION public.participant_status(session_status text) RETURNS text
     LANGUAGE sql IMMUTABLE
     AS $$

@@ -14,6 +14,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._add_http()
+        self._add_sockets()
+        self._add_followers()
+        self._add_mails()
+        self._add_outgoing()
+        self._add_process()
+
+    def _add_http(self) -> None:
+        """Requests, and the loop that serves them."""
         self.requests = Counter(
             "wellio_http_requests_total", "Requests served.", ("method", "route", "status"), registry=self.registry
         )
@@ -30,6 +39,9 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )
+
+    def _add_sockets(self) -> None:
+        """Sockets, and the messages that come by them."""
         self.sockets = Gauge("wellio_sockets", "Connected Socket.IO clients.", registry=self.registry)
         self.socket_events = Counter(
             "wellio_socket_events_total", "Events from clients.", ("event", "outcome"), registry=self.registry
@@ -45,6 +57,9 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=self.registry,
         )
+
+    def _add_followers(self) -> None:
+        """Who follows the log, and the jobs."""
         self.consumed = Counter(
             "wellio_events_consumed_total", "Events taken from the log.", ("consumer",), registry=self.registry
         )
@@ -54,10 +69,9 @@ class Metrics:
             ("consumer",),
             registry=self.registry,
         )
-        self.audit_rows_lost = Counter(
-            "wellio_audit_rows_lost_total", "Reads and denials that could not be recorded.", registry=self.registry
-        )
         self.job_runs = Counter("wellio_job_runs_total", "Runs of jobs.", ("job", "outcome"), registry=self.registry)
+
+    def _add_mails(self) -> None:
         self.mails = Counter(
             "wellio_mails_total",
             "Attempts to send mails, by how they went.",
@@ -72,6 +86,9 @@ class Metrics:
             "Age of the oldest of them, told by the leader.",
             registry=self.registry,
         )
+
+    def _add_outgoing(self) -> None:
+        """Webhooks, and calendars elsewhere."""
         self.webhooks = Counter(
             "wellio_webhook_attempts_total",
             "Attempts to tell webhooks, by how they went.",
@@ -91,6 +108,12 @@ class Metrics:
             "Fetches of calendars elsewhere, by how they went.",
             ("outcome",),
             registry=self.registry,
+        )
+
+    def _add_process(self) -> None:
+        """This process: its lead, its connections, what it could not keep."""
+        self.audit_rows_lost = Counter(
+            "wellio_audit_rows_lost_total", "Reads and denials that could not be recorded.", registry=self.registry
         )
         self.leader = Gauge("wellio_leader", "1 while this process runs consumers and jobs.", registry=self.registry)
         self.pool_connections = Gauge(

@@ -184,3 +184,13 @@ language sql stable as $$
     join clients c on c.practice_id = practice and c.id = p.client_id
     where p.practice_id = practice and p.session_id = session
 $$;
+
+-- ---------------------------------------------------------------- analytics
+
+-- In which of three periods an instant lies: 1, 2, 3 or none.
+create function part_of(instant timestamptz, firsts timestamptz[], ends timestamptz[]) returns integer
+language sql immutable parallel safe as $$
+    select case when instant >= firsts[1] and instant < ends[1] then 1
+                when instant >= firsts[2] and instant < ends[2] then 2
+                when instant >= firsts[3] and instant < ends[3] then 3 end
+$$;

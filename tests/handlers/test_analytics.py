@@ -9,9 +9,11 @@ import pytest
 
 from tests.api import Api
 from tests.factories import House, make_client
+from tests.handlers.booking import open_all_day
 from wellio.accounts.actors import Actor
 from wellio.db import Database
 from wellio.ids import uuid7
+from wellio.practice.analytics import SummaryQuery, analytics_summary
 from wellio.practice.home import MonthFigures, home_summary
 
 BASE = "/api/v1/analytics/summary"
@@ -145,6 +147,12 @@ async def test_home_tells_of_the_month(api: Api, house: House) -> None:
         await attend(api.db, house, now - timedelta(days=n, hours=2), status)
     await attend(api.db, house, datetime(2026, 2, 28, 22, tzinfo=UTC))  # February in Berlin
     await attend(api.db, house, now, client_id=house.other_client_id, coach=house.other_coach)
-    month = (await home_summary(api.db, house.coach, now=now)).month
-    assert month == MonthFigures(attended=2, attendance_rate=0.5, no_show_rate=0.25)
+    await open_all_day(api, house)
+    for actor in (house.owner, house.coach):
+        told = (await analytics_summary(api.db, actor, SummaryQuery(period="this_month"), now=now)).total.now
+        month = (await home_summary(api.db, actor, now=now)).month
+        assert month
+        assert month.utilisation == told.utilisation
+    assert told.utilisation
+    assert month == MonthFigures(attended=2, attendance_rate=0.5, no_show_rate=0.25, utilisation=told.utilisation)
     assert (await api.get("/api/v1/home/summary", house.client)).data["month"] is None

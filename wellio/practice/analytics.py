@@ -29,6 +29,7 @@ from wellio.practice.summary import (
     figures_of,
     open_minutes,
     preceded,
+    rate,
     spans_of,
 )
 from wellio.practice.wall_clock import local_date
@@ -54,13 +55,13 @@ select s.coach_id, t.part, count(*) as total,
        count(*) filter (where s.status = 'cancelled') as cancelled,
        count(*) filter (where s.status = 'late_cancelled') as late_cancelled,
        count(*) filter (where s.status = 'cancelled_by_coach') as cancelled_by_coach,
-       coalesce(round(sum(extract(epoch from s.ends_at - s.starts_at) / 60)
-           filter (where s.status in ('scheduled', 'in_progress', 'completed', 'no_show'))), 0)::bigint
+       coalesce(round(extract(epoch from sum(s.ends_at - s.starts_at)
+           filter (where s.status in ('scheduled', 'in_progress', 'completed', 'no_show'))) / 60), 0)::bigint
            as booked_minutes
-from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
-join sessions s on s.practice_id = $1 and s.starts_at >= t.first and s.starts_at < t.until
-  and s.starts_at >= $5 and s.starts_at < $6
-where ($2::uuid is null or s.coach_id = $2) and s.status <> 'held'
+from sessions s
+cross join lateral (select part_of(s.starts_at, $3, $4) as part) t
+where s.practice_id = $1 and s.starts_at >= $5 and s.starts_at < $6 and t.part is not null
+  and ($2::uuid is null or s.coach_id = $2) and s.status <> 'held'
 group by s.coach_id, t.part
 """
 
@@ -69,11 +70,11 @@ select s.coach_id, t.part,
        count(*) filter (where p.status = 'attended') as attended,
        count(*) filter (where p.status = 'no_show') as missed,
        count(*) filter (where p.status = 'late_cancelled') as late
-from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
-join sessions s on s.practice_id = $1 and s.starts_at >= t.first and s.starts_at < t.until
-  and s.starts_at >= $5 and s.starts_at < $6
+from sessions s
+cross join lateral (select part_of(s.starts_at, $3, $4) as part) t
 join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id
-where $2::uuid is null or s.coach_id = $2
+where s.practice_id = $1 and s.starts_at >= $5 and s.starts_at < $6 and t.part is not null
+  and ($2::uuid is null or s.coach_id = $2)
 group by s.coach_id, t.part
 """
 
@@ -82,11 +83,11 @@ COUNT_ACTIVE_CLIENTS = """
 with seen as (
     select s.coach_id, p.client_id, bool_or(t.part = 1) as now, bool_or(t.part = 2) as before,
            bool_or(t.part = 3) as earlier
-    from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
-    join sessions s on s.practice_id = $1 and s.starts_at >= t.first and s.starts_at < t.until
-      and s.starts_at >= $5 and s.starts_at < $6
+    from sessions s
+    cross join lateral (select part_of(s.starts_at, $3, $4) as part) t
     join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id and p.status = 'attended'
-    where $2::uuid is null or s.coach_id = $2
+    where s.practice_id = $1 and s.starts_at >= $5 and s.starts_at < $6 and t.part is not null
+      and ($2::uuid is null or s.coach_id = $2)
     group by grouping sets ((s.coach_id, p.client_id), (p.client_id))
 )
 select coach_id, count(*) filter (where now) as active_now, count(*) filter (where before) as active_before,
@@ -98,22 +99,29 @@ group by coach_id
 
 COUNT_NEW_CLIENTS_BY_COACH = """
 select c.coach_id, t.part, count(*) as total
-from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
-join clients c on c.practice_id = $1 and c.created_at >= t.first and c.created_at < t.until
-  and c.created_at >= $5 and c.created_at < $6
-where $2::uuid is null or c.coach_id = $2
+from clients c
+cross join lateral (select part_of(c.created_at, $3, $4) as part) t
+where c.practice_id = $1 and c.created_at >= $5 and c.created_at < $6 and t.part is not null
+  and ($2::uuid is null or c.coach_id = $2)
 group by c.coach_id, t.part
 """
 
 # Of the clients whom a coach has today.
 SUM_REVENUE_BY_COACH = """
 select c.coach_id, t.part, p.currency, sum(p.net_minor)::bigint as net_minor
-from unnest($3::timestamptz[], $4::timestamptz[]) with ordinality t (first, until, part)
-join payments p on p.practice_id = $1 and p.paid_at >= t.first and p.paid_at < t.until
-  and p.paid_at >= $5 and p.paid_at < $6
+from payments p
+cross join lateral (select part_of(p.paid_at, $3, $4) as part) t
 join clients c on c.practice_id = p.practice_id and c.id = p.client_id
-where $2::uuid is null or c.coach_id = $2
+where p.practice_id = $1 and p.paid_at >= $5 and p.paid_at < $6 and t.part is not null
+  and ($2::uuid is null or c.coach_id = $2)
 group by c.coach_id, t.part, p.currency
+"""
+
+SUM_BOOKED_MINUTES = """
+select coalesce(round(extract(epoch from sum(s.ends_at - s.starts_at)) / 60), 0)::bigint
+from sessions s
+where s.practice_id = $1 and ($2::uuid is null or s.coach_id = $2) and s.starts_at >= $3 and s.starts_at < $4
+  and s.status in ('scheduled', 'in_progress', 'completed', 'no_show')
 """
 
 NOW, BEFORE = 1, 2
@@ -192,6 +200,16 @@ async def analytics_summary(db: Database, actor: Actor, query: SummaryQuery, *, 
         total=compare[coach_id],
         by_coach=[CoachFigures(row["id"], row["name"], compare[row["id"]]) for row in coaches],
     )
+
+
+async def utilisation_of(db: Database, actor: Actor, first: datetime, end: datetime) -> float | None:
+    """An owner's is of all coaches, a coach's their own: booked of open minutes in [first, end). Three queries."""
+    coach_id = _coach(actor, None)
+    async with db.connection() as connection:
+        booked = await connection.fetchval(SUM_BOOKED_MINUTES, actor.practice_id, coach_id, first, end)
+        coaches = await connection.fetch(LIST_COACHES, actor.practice_id, coach_id)
+        openings = await find_openings(connection, actor.practice_id, [row["id"] for row in coaches], since=first)
+    return rate(booked, await asyncio.to_thread(open_minutes, list(openings.values()), first, end))
 
 
 async def _find(

@@ -16,6 +16,7 @@ from wellio.accounts.practices import get_practice
 from wellio.accounts.users import get_user
 from wellio.chat.receipts import count_unread
 from wellio.db import Database, Row
+from wellio.practice.analytics import utilisation_of
 from wellio.practice.summary import rate
 
 TODAY_LIMIT = 50
@@ -111,11 +112,13 @@ class ClientFigures:
 
 @dataclass(frozen=True, slots=True)
 class MonthFigures:
-    """Places of this month so far, and the rates of `GET /analytics/summary`: null where nothing was booked."""
+    """Places of this month so far, and rates as of `GET /analytics/summary`: null where there is nothing to divide by.
+    `utilisation` is of the days up to and with today."""
 
     attended: int
     attendance_rate: float | None
     no_show_rate: float | None
+    utilisation: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +149,11 @@ class Calendar:
     same_moment_last_month: datetime
     this_month: datetime
     next_month: datetime
+    practice_day_end: datetime
 
 
 async def home_summary(db: Database, actor: Actor, *, now: datetime | None = None) -> HomeSummary:
-    """Seven queries for staff, four for a client, whatever the size of the practice."""
+    """Ten queries for staff, four for a client, whatever the size of the practice."""
     practice = await get_practice(db, actor.practice_id)
     user = await get_user(db, actor.practice_id, actor.user_id)
     assert user is not None  # an actor is a user
@@ -175,7 +179,12 @@ async def _month(db: Database, actor: Actor, calendar: Calendar) -> MonthFigures
     row = await db.fetchrow(COUNT_PLACES, *actor.scope, calendar.this_month, calendar.now)
     assert row is not None  # an aggregate
     expected = row["attended"] + row["missed"] + row["late"]
-    return MonthFigures(row["attended"], rate(row["attended"], expected), rate(row["missed"], expected))
+    return MonthFigures(
+        attended=row["attended"],
+        attendance_rate=rate(row["attended"], expected),
+        no_show_rate=rate(row["missed"], expected),
+        utilisation=await utilisation_of(db, actor, calendar.this_month, calendar.practice_day_end),
+    )
 
 
 async def load_zone(name: str) -> ZoneInfo:
@@ -198,6 +207,7 @@ def calendar_at(now: datetime, *, day_zone: ZoneInfo, month_zone: ZoneInfo) -> C
         same_moment_last_month=min(last_month + (now - this_month), this_month),
         this_month=this_month,
         next_month=_midnight((first + timedelta(days=32)).replace(day=1), month_zone),
+        practice_day_end=_midnight(now.astimezone(month_zone).date() + timedelta(days=1), month_zone),
     )
 
 
