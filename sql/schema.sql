@@ -1035,6 +1035,26 @@ CREATE TABLE public.message_reactions (
     seq bigint NOT NULL
 );
 
+CREATE TABLE public.message_reports (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    sender_id uuid NOT NULL,
+    reporter_id uuid NOT NULL,
+    reason text NOT NULL,
+    note bytea,
+    body bytea NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    action text,
+    resolved_by uuid,
+    resolved_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT message_reports_action CHECK ((action = ANY (ARRAY['none'::text, 'delete_message'::text, 'remove_member'::text]))),
+    CONSTRAINT message_reports_reason CHECK ((reason = ANY (ARRAY['harassment'::text, 'spam'::text, 'inappropriate'::text, 'safety'::text, 'other'::text]))),
+    CONSTRAINT message_reports_status CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text, 'dismissed'::text])))
+);
+
 CREATE TABLE public.messages (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -1143,8 +1163,10 @@ CREATE TABLE public.practices (
     currency text DEFAULT 'EUR'::text NOT NULL,
     churn_horizon_days integer DEFAULT 30 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    message_oversight text DEFAULT 'reported'::text NOT NULL,
     CONSTRAINT practices_churn_horizon CHECK (((churn_horizon_days >= 7) AND (churn_horizon_days <= 365))),
-    CONSTRAINT practices_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text))
+    CONSTRAINT practices_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT practices_message_oversight CHECK ((message_oversight = ANY (ARRAY['none'::text, 'reported'::text, 'all'::text])))
 );
 
 CREATE TABLE public.prediction_outcomes (
@@ -1691,6 +1713,12 @@ ALTER TABLE ONLY public.message_mentions
 ALTER TABLE ONLY public.message_reactions
     ADD CONSTRAINT message_reactions_pkey PRIMARY KEY (message_id, user_id, emoji);
 
+ALTER TABLE ONLY public.message_reports
+    ADD CONSTRAINT message_reports_once UNIQUE (message_id, reporter_id);
+
+ALTER TABLE ONLY public.message_reports
+    ADD CONSTRAINT message_reports_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_client_message_key UNIQUE (conversation_id, sender_id, client_message_id);
 
@@ -1950,6 +1978,10 @@ CREATE INDEX measurements_client_idx ON public.measurements USING btree (practic
 CREATE INDEX message_mentions_unread_idx ON public.message_mentions USING btree (conversation_id, user_id, seq);
 
 CREATE INDEX message_mentions_user_idx ON public.message_mentions USING btree (practice_id, user_id, message_id DESC);
+
+CREATE INDEX message_reports_conversation_idx ON public.message_reports USING btree (conversation_id);
+
+CREATE INDEX message_reports_practice_idx ON public.message_reports USING btree (practice_id, created_at DESC);
 
 CREATE INDEX notifications_user_idx ON public.notifications USING btree (practice_id, user_id, created_at DESC);
 
@@ -2243,6 +2275,18 @@ ALTER TABLE ONLY public.message_reactions
 ALTER TABLE ONLY public.message_reactions
     ADD CONSTRAINT message_reactions_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
 
+ALTER TABLE ONLY public.message_reports
+    ADD CONSTRAINT message_reports_message_fkey FOREIGN KEY (practice_id, conversation_id, message_id) REFERENCES public.messages(practice_id, conversation_id, id);
+
+ALTER TABLE ONLY public.message_reports
+    ADD CONSTRAINT message_reports_reporter_fkey FOREIGN KEY (practice_id, reporter_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.message_reports
+    ADD CONSTRAINT message_reports_resolver_fkey FOREIGN KEY (practice_id, resolved_by) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.message_reports
+    ADD CONSTRAINT message_reports_sender_fkey FOREIGN KEY (practice_id, sender_id) REFERENCES public.users(practice_id, id);
+
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);
 
@@ -2326,6 +2370,12 @@ ALTER TABLE ONLY public.replays
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);
+
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_message_fkey FOREIGN KEY (practice_id, conversation_id, message_id) REFERENCES public.messages(practice_id, conversation_id, id);
+
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_reply_fkey FOREIGN KEY (practice_id, conversation_id, reply_to) REFERENCES public.messages(practice_id, conversation_id, id);
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_sender_fkey FOREIGN KEY (practice_id, sender_id) REFERENCES public.users(practice_id, id);

@@ -22,6 +22,7 @@ from wellio.accounts.actors import Actor
 from wellio.accounts.invitations import INSERT_INVITATION
 from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.chat.messages import MessageWriter
+from wellio.chat.reports import BODY as REPORTED_BODY
 from wellio.chat.scheduled_messages import COLUMN as SCHEDULED_BODY
 from wellio.chat.values import NewMessage
 from wellio.config import Config
@@ -130,6 +131,9 @@ class Scene:
             "post_conversation_members": {"user_ids": [str(self.house.client.user_id)]},
             "patch_conversation_member": {"role": "member"},
             "put_conversation_mute": {},
+            "post_report": {"reason": "spam"},
+            "patch_report": {"status": "dismissed"},
+            "patch_message_oversight": {"message_oversight": "reported"},
             "post_notifications_read": {"ids": [str(self.ids["notification_id"])]},
             "post_scheduled_message": {"client_message_id": str(uuid4()), "body": "Later", "send_at": in_a_month()},
             "patch_scheduled_message": {"body": f"Later {day}"},
@@ -142,6 +146,8 @@ class Scene:
 
     def query(self, route: Route) -> dict[str, str]:
         """What a route can't do without."""
+        if route.name == "list_overseen_messages_page":
+            return {"reason": "A complaint"}
         if route.name != "get_slots":
             return {}
         ids = {name: str(self.ids[name]) for name in ("coach_id", "session_type_id")}
@@ -225,9 +231,23 @@ async def make_scene(db: Database, house: House, foreign: House, canary: str = C
     await renew(db, scene)
     await db.execute("update webhooks set description = $2 where id = $1", ids["webhook_id"], canary)
     await db.execute("update webhook_deliveries set body = $2 where id = $1", ids["delivery_id"], canary)
+    await report(db, scene, canary)
     words = SEALER.seal(canary.encode(), column=SCHEDULED_BODY, row_id=ids["scheduled_message_id"])
     await db.execute("update scheduled_messages set body = $2 where id = $1", ids["scheduled_message_id"], words)
     return scene
+
+
+async def report(db: Database, scene: Scene, canary: str) -> None:
+    """The message, reported by somebody who is not in the conversation any more."""
+    ids, house = scene.ids, scene.house
+    ids["report_id"] = uuid4()
+    await db.execute(
+        "insert into message_reports"
+        " (id, practice_id, conversation_id, message_id, sender_id, reporter_id, reason, body)"
+        " values ($1, $2, $3, $4, $5, $6, 'other', $7)",
+        ids["report_id"], house.practice.id, ids["conversation_id"], ids["message_id"], house.coach.user_id,
+        house.owner.user_id, SEALER.seal(canary.encode(), column=REPORTED_BODY, row_id=ids["report_id"]),
+    )  # fmt: skip
 
 
 async def make_accounts(db: Database, house: House, canary: str) -> dict[str, UUID]:
@@ -299,6 +319,7 @@ async def renew(db: Database, scene: Scene) -> None:
         " on conflict (id) do update set state = 'ready', conversation_id = $4, message_id = $5, place = 0",
         ids["upload_id"], practice_id, coach_id, ids["conversation_id"], ids["message_id"],
     )  # fmt: skip
+    await db.execute("update message_reports set status = 'open'")
     await db.execute(
         "insert into scheduled_messages (id, practice_id, conversation_id, sender_id, client_message_id, body, send_at,"
         " due_at) values ($1, $2, $3, $4, $1, $5, now() + interval '30 days', now() + interval '30 days')"

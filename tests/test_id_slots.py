@@ -46,6 +46,7 @@ REFERS_TO = {
     "conversation_id": "conversation_id",
     "message_id": "message_id",
     "scheduled_message_id": "scheduled_message_id",
+    "report_id": "report_id",
     "reply_to": "message_id",
     "upload_id": "upload_id",
     "upload_ids": "upload_id",
@@ -72,7 +73,7 @@ OF_ONE_CLIENT = {
     "client_id", "client_ids", "session_id", "group_id", "series_id", "payment_id", "conversation_id", "message_id",
     "upload_id", "upload_ids",
     "reply_to", "device_id", "invitation_id", "api_key_id", "subscription_id", "purchase_id", "charge_id", "note_id",
-    "goal_id", "measurement_id", "feed_id", "scheduled_message_id",
+    "goal_id", "measurement_id", "feed_id", "scheduled_message_id", "report_id",
 }  # fmt: skip
 
 

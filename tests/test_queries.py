@@ -119,7 +119,7 @@ async def fill(db: Database, house: House, count: int) -> None:
 
 
 async def schedule(db: Database, house: House) -> None:
-    """A message of the coach in a conversation of their own."""
+    """A message that the coach has scheduled in a conversation of their own, and one that was reported."""
     conversation_id, scheduled_id = uuid7(), uuid7()
     await db.execute(
         "insert into conversations (id, practice_id, kind, created_by) values ($1, $2, 'group', $3)",
@@ -129,6 +129,18 @@ async def schedule(db: Database, house: House) -> None:
         "insert into scheduled_messages (id, practice_id, conversation_id, sender_id, client_message_id, send_at,"
         " due_at) values ($1, $2, $3, $4, $1, now() + interval '30 days', now() + interval '30 days')",
         scheduled_id, house.practice.id, conversation_id, house.coach.user_id,
+    )  # fmt: skip
+    message_id = uuid7()
+    await db.execute(
+        "insert into messages (id, practice_id, conversation_id, seq, sender_id, client_message_id, body, created_at)"
+        " values ($1, $2, $3, 1, $4, $1, 'N', now())",
+        message_id, house.practice.id, conversation_id, house.coach.user_id,
+    )  # fmt: skip
+    await db.execute(
+        "insert into message_reports"
+        " (id, practice_id, conversation_id, message_id, sender_id, reporter_id, reason, body)"
+        " values ($1, $2, $3, $4, $5, $5, 'spam', 'x')",
+        uuid7(), house.practice.id, conversation_id, message_id, house.coach.user_id,
     )  # fmt: skip
 
 

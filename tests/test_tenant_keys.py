@@ -28,6 +28,7 @@ NO_REFERENCE = {
     "webhook_deliveries.subject_id": "what the event is about; keeps the order",
     "shown_messages.*": "a view of messages",
     "messages.client_message_id": "a name that the sender made up",
+    "scheduled_messages.client_message_id": "a name that the sender made up",
 }
 
 LIST_REFERENCES = """

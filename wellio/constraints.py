@@ -47,6 +47,7 @@ _MEANINGS: dict[str, Callable[[], WellioError]] = {
     "charges_voided_once": _conflict("VOIDED", "This charge was voided before."),
     "credit_entries_not_below_zero": _conflict("NOT_ENOUGH_CREDITS", "The client has not so many credits."),
     "subscriptions_one_running": _conflict("ALREADY_SUBSCRIBED", "The client has a running subscription to this plan."),
+    "message_reports_once": _conflict("ALREADY_REPORTED", "You have reported this message already."),
     "messages_reply_fkey": _field("reply_to", "No such message in this conversation."),
 }
 

@@ -55,6 +55,10 @@ class EventType(StrEnum):
     AVAILABILITY_CHANGED = "AvailabilityChanged"  # subject: the coach; payload: changed (names of fields)
     SESSION_TYPE_CHANGED = "SessionTypeChanged"
     CONVERSATION_STARTED = "ConversationStarted"
+    MESSAGE_REPORTED = "MessageReported"  # subject of these: the conversation; payload: report_id, reason
+    REPORT_SETTLED = "ReportSettled"  # payload: report_id, action
+    CONVERSATION_OVERSEEN = "ConversationOverseen"  # an owner read it who is not in it
+    MESSAGE_OVERSIGHT_CHANGED = "MessageOversightChanged"  # subject: the practice; payload: message_oversight
     MESSAGE_SENT = "MessageSent"  # payload: by (owner, coach, client), seq; subject: the conversation
     MEMBERS_MENTIONED = "MembersMentioned"  # subject: the message; payload: conversation_id, seq, user_ids
     PAYMENT_RECORDED = "PaymentRecorded"  # payload: amount_minor, currency

@@ -42,6 +42,8 @@ SEALED = (
     SealedColumn("client_notes", "body"),
     SealedColumn("sessions", "notes"),
     SealedColumn("scheduled_messages", "body"),
+    SealedColumn("message_reports", "body"),
+    SealedColumn("message_reports", "note"),
 )
 
 COUNT_SEALED = "select key_id, how_many from count_sealed($1, $2)"

@@ -35,6 +35,7 @@ from wellio.outreach.mail_sender import MailSender, Post
 from wellio.outreach.mention_news import list_mention_news
 from wellio.outreach.notifications import insert_notifications, list_session_news, risk_news
 from wellio.outreach.pushes import list_staff, push_look_again, push_prediction, push_sessions
+from wellio.outreach.report_news import list_report_news
 from wellio.outreach.session_mails import queue_session_mails
 from wellio.outreach.smtp import smtp_server
 from wellio.outreach.webhook_events import TELLINGS, queue_deliveries
@@ -103,6 +104,10 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.CONVERSATION_STARTED: Follows(),
     EventType.MESSAGE_SENT: Follows(learns=True),
     EventType.MEMBERS_MENTIONED: Follows(notifies=True),
+    EventType.MESSAGE_REPORTED: Follows(notifies=True),
+    EventType.REPORT_SETTLED: Follows(),
+    EventType.CONVERSATION_OVERSEEN: Follows(),
+    EventType.MESSAGE_OVERSIGHT_CHANGED: Follows(),
     EventType.PAYMENT_RECORDED: Follows(learns=True),
     EventType.PAYMENT_REFUNDED: Follows(learns=True),
     EventType.PAYMENT_VOIDED: Follows(),
@@ -128,7 +133,11 @@ async def notify(connection: Connection, events: Sequence[Event]) -> Sequence[Pu
     news = [event for event in events if not is_history(event)]
     mentions = [event for event in news if event.type is EventType.MEMBERS_MENTIONED]
     sessions = [event for event in news if event.type is not EventType.MEMBERS_MENTIONED]
-    told = [*await list_session_news(connection, sessions), *await list_mention_news(connection, mentions)]
+    told = [
+        *await list_session_news(connection, sessions),
+        *await list_mention_news(connection, mentions),
+        *await list_report_news(connection, news),
+    ]
     return await insert_notifications(connection, told)
 
 

@@ -47,7 +47,44 @@ create table scheduled_messages (
     constraint scheduled_messages_once unique (conversation_id, sender_id, client_message_id),
     constraint scheduled_messages_conversation_fkey
         foreign key (practice_id, conversation_id) references conversations (practice_id, id),
-    constraint scheduled_messages_sender_fkey foreign key (practice_id, sender_id) references users (practice_id, id)
+    constraint scheduled_messages_sender_fkey foreign key (practice_id, sender_id) references users (practice_id, id),
+    constraint scheduled_messages_reply_fkey foreign key (practice_id, conversation_id, reply_to)
+        references messages (practice_id, conversation_id, id),
+    constraint scheduled_messages_message_fkey foreign key (practice_id, conversation_id, message_id)
+        references messages (practice_id, conversation_id, id)
 );
 create index scheduled_messages_due_idx on scheduled_messages (due_at, id) where status in ('waiting', 'sending');
 create index scheduled_messages_sender_idx on scheduled_messages (practice_id, sender_id, send_at);
+
+-- Whether owners may read conversations that they are not in: none, those of which a message was reported, all.
+alter table practices
+    add column message_oversight text not null default 'reported'
+        constraint practices_message_oversight check (message_oversight in ('none', 'reported', 'all'));
+
+-- What somebody reported, as it was then; sealed, as what people write to each other.
+create table message_reports (
+    id uuid primary key,
+    practice_id uuid not null,
+    conversation_id uuid not null,
+    message_id uuid not null,
+    sender_id uuid not null,
+    reporter_id uuid not null,
+    reason text not null constraint message_reports_reason check (
+        reason in ('harassment', 'spam', 'inappropriate', 'safety', 'other')),
+    note bytea,
+    body bytea not null,
+    status text not null default 'open' constraint message_reports_status check (
+        status in ('open', 'resolved', 'dismissed')),
+    action text constraint message_reports_action check (action in ('none', 'delete_message', 'remove_member')),
+    resolved_by uuid,
+    resolved_at timestamptz,
+    created_at timestamptz not null default now(),
+    constraint message_reports_once unique (message_id, reporter_id),
+    constraint message_reports_message_fkey foreign key (practice_id, conversation_id, message_id)
+        references messages (practice_id, conversation_id, id),
+    constraint message_reports_sender_fkey foreign key (practice_id, sender_id) references users (practice_id, id),
+    constraint message_reports_reporter_fkey foreign key (practice_id, reporter_id) references users (practice_id, id),
+    constraint message_reports_resolver_fkey foreign key (practice_id, resolved_by) references users (practice_id, id)
+);
+create index message_reports_practice_idx on message_reports (practice_id, created_at desc);
+create index message_reports_conversation_idx on message_reports (conversation_id);

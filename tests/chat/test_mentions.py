@@ -5,6 +5,7 @@ from uuid import UUID
 from tests.chat.conftest import Chat
 from tests.waiting import eventually
 from wellio.accounts.actors import Actor
+from wellio.chat.blocks import block_person
 from wellio.chat.conversations import get_conversation
 from wellio.chat.mentions import list_mentions
 from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
@@ -54,6 +55,8 @@ async def test_members_who_are_named_are_told_and_find_the_message(chat: Chat) -
         (house.client.user_id, "Carl Coach mentioned you in Team"),
         (house.client.user_id, "Olga Owner mentioned you in Team"),
     ]
+    await block_person(chat.outbox, chat.live, house.client, house.coach.user_id)
+    assert await told(chat, 2) == [(house.client.user_id, "Olga Owner mentioned you in Team")]
 
 
 async def test_edit_names_others_and_tells_only_those_who_are_new(chat: Chat) -> None:

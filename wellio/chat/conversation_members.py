@@ -114,13 +114,20 @@ async def remove_member(outbox: Outbox, live: Live, actor: Actor, conversation_i
         if not leaving:
             check_manager(actor, row)
             _check_over(actor, _find(present, user_id))
-        await tx.connection.execute(REMOVE_MEMBER, actor.practice_id, conversation_id, user_id)
-        told = {"user_id": user_id, "change": "left" if leaving else "removed", "role": None}
-        gone = await append(tx, actor, conversation_id, "member:changed", told)
-        follows = await _hand_over(tx, actor, conversation_id)
+        gone, *follows = await take_out(tx, actor, conversation_id, user_id, "left" if leaving else "removed")
     # The last that they get of it.
     _publish(live, present, [gone])
     _publish(live, present.keys() - {user_id}, follows)
+
+
+async def take_out(
+    tx: Transaction, actor: Actor, conversation_id: UUID, user_id: UUID, change: Literal["removed", "left"]
+) -> list[Entry]:
+    """Of a group that is locked: the entry of a member's going, and that of a new admin where they were the last."""
+    await tx.connection.execute(REMOVE_MEMBER, actor.practice_id, conversation_id, user_id)
+    told = {"user_id": user_id, "change": change, "role": None}
+    gone = await append(tx, actor, conversation_id, "member:changed", told)
+    return [gone, *await _hand_over(tx, actor, conversation_id)]
 
 
 async def change_member(

@@ -49,7 +49,7 @@ with page as (
     limit $4 offset $5
 )
 select p.id as conversation_id, p.kind, p.title, p.last_seq, p.version, p.created_at as opened_at, p.slow_mode_s,
-       p.muted, p.muted_until, p.archived,
+       p.muted, p.muted_until, p.archived, (select o.message_oversight from practices o where o.id = $1) as oversight,
        (select count(*) from messages u
         where u.conversation_id = p.id and u.seq > p.last_read_seq and u.sender_id <> $2
           and u.deleted_at is null) as unread,
@@ -176,7 +176,8 @@ class Conversation:
     """As one member sees it: `unread` counts the others' messages after the viewer's `last_read_seq`, and
     `unread_mentions` those of them that name the viewer; muted and archived is it for the viewer alone.
 
-    `pinned_message_ids`: the last pinned first.
+    `pinned_message_ids`: the last pinned first. `oversight`: whether owners may read it who are not in it; if it is
+    `reported`, once one of its messages is.
     """
 
     id: UUID
@@ -192,6 +193,7 @@ class Conversation:
     muted: bool
     muted_until: datetime | None
     archived: bool
+    oversight: Literal["none", "reported", "all"]
     version: int
     created_at: datetime
 
@@ -423,6 +425,7 @@ def _conversation(row: Row, members: Sequence[Member]) -> Conversation:
         muted=row["muted"],
         muted_until=row["muted_until"],
         archived=row["archived"],
+        oversight=row["oversight"],
         version=row["version"],
         created_at=row["opened_at"],
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 from wellio.accounts.actors import Actor
 from wellio.chat.blocks import blocked
 from wellio.chat.values import Message, message_of
+from wellio.db import Row
 from wellio.errors import Conflict, NotFound
 from wellio.outbox import Transaction
 
@@ -31,6 +32,24 @@ from shown_messages m
 join conversations c on c.id = m.conversation_id
 join conversation_members me on me.conversation_id = c.id and me.user_id = $2 and me.left_at is null
 where m.practice_id = $1 and m.id = $3
+"""
+
+# For an owner who settles a report, whether or not they are in the conversation.
+LOCK_REPORTED = """
+select c.id
+from messages m
+join conversations c on c.id = m.conversation_id
+where m.practice_id = $1 and m.id = $2
+for no key update of c
+"""
+
+GET_REPORTED = """
+select m.id, m.conversation_id, m.seq, m.sender_id, m.body, m.client_message_id, m.reply_to, m.attachments,
+       m.reactions, m.edited_at, m.deleted_at, m.created_at, coalesce(m.changed_seq, m.seq) as changed_seq,
+       c.kind, c.title, c.last_seq, c.blocked_by, 'member' as role
+from shown_messages m
+join conversations c on c.id = m.conversation_id
+where m.practice_id = $1 and m.id = $2
 """
 
 
@@ -75,6 +94,18 @@ async def hold_message(tx: Transaction, actor: Actor, message_id: UUID) -> HeldM
     row = await tx.connection.fetchrow(GET_HELD, *asked)
     if row is None:
         raise NotFound("No such message.")
+    return _held(row)
+
+
+async def hold_reported_message(tx: Transaction, practice_id: UUID, message_id: UUID) -> HeldMessage:
+    """As `hold_message`, by the authority of a report: of a message that is known to be there."""
+    await tx.connection.execute(LOCK_REPORTED, practice_id, message_id)
+    row = await tx.connection.fetchrow(GET_REPORTED, practice_id, message_id)
+    assert row is not None
+    return _held(row)
+
+
+def _held(row: Row) -> HeldMessage:
     return HeldMessage(
         message=message_of(row),
         changed_seq=row["changed_seq"],

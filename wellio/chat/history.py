@@ -114,19 +114,22 @@ class Synced:
 
 async def list_messages(db: Database, actor: Actor, conversation_id: UUID, query: MessageQuery) -> Page[Message]:
     """Raises NotFound, and Invalid for an after_seq with another cursor."""
+    total = await db.fetchval(GET_MESSAGE_COUNT, actor.practice_id, actor.user_id, conversation_id)
+    if total is None:
+        raise NotFound("No such conversation.")
+    return await list_page(db, conversation_id, total, query)
+
+
+async def list_page(db: Database, conversation_id: UUID, total: int, query: MessageQuery) -> Page[Message]:
+    """Of a conversation that the caller may read, with `total` messages. Raises Invalid."""
     if query.after_seq is not None and (query.before_seq is not None or query.page > 1):
         raise Invalid.field("after_seq", "Goes with neither before_seq nor page.")
     size = query.limit or query.page_size
-    async with db.connection() as connection:
-        total = await connection.fetchval(GET_MESSAGE_COUNT, actor.practice_id, actor.user_id, conversation_id)
-        if total is None:
-            raise NotFound("No such conversation.")
-        # One more than asked for: whether there is a next page.
-        if query.after_seq is not None:
-            rows = await connection.fetch(LIST_AFTER, conversation_id, query.after_seq, size + 1)
-        else:
-            offset = (query.page - 1) * size
-            rows = await connection.fetch(LIST_NEWEST, conversation_id, query.before_seq, size + 1, offset)
+    # One more than asked for: whether there is a next page.
+    if query.after_seq is not None:
+        rows = await db.fetch(LIST_AFTER, conversation_id, query.after_seq, size + 1)
+    else:
+        rows = await db.fetch(LIST_NEWEST, conversation_id, query.before_seq, size + 1, (query.page - 1) * size)
     pagination = Pagination(query.page, size, total, -(-total // size), has_next=len(rows) > size)
     return Page([message_of(row) for row in rows[:size]], pagination)
 

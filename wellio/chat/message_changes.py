@@ -7,12 +7,12 @@ from uuid import UUID
 from wellio.accounts.actors import Actor
 from wellio.chat.conversations import list_member_ids
 from wellio.chat.held_messages import Changed, HeldMessage, hold_message
-from wellio.chat.log import append, publish_entry
+from wellio.chat.log import Entry, append, publish_entry
 from wellio.chat.mentions import change_mentions
 from wellio.chat.pins import drop_pin
 from wellio.errors import Forbidden, Invalid
 from wellio.live import Live
-from wellio.outbox import Outbox
+from wellio.outbox import Outbox, Transaction
 from wellio.values import Input, Text
 
 UPDATE_BODY = "update messages set body = $3, edited_at = $4, changed_seq = $5 where practice_id = $1 and id = $2"
@@ -64,16 +64,22 @@ async def delete_message(outbox: Outbox, live: Live, actor: Actor, message_id: U
         _check_delete(actor, held)
         if held.message.deleted_at is not None:
             return Changed(held.message, held.changed_seq)
-        message = replace(held.message, body="", attachments=(), reactions={}, deleted_at=datetime.now(UTC))
-        told = {"message_id": message.id, "deleted_at": message.deleted_at}
-        entry = await append(tx, actor, message.conversation_id, "message:deleted", told, message_id=message.id)
-        await tx.connection.execute(ERASE_MESSAGE, actor.practice_id, message.id, message.deleted_at, entry.seq)
-        unpinned = await drop_pin(tx, actor, held)
-        audience = await list_member_ids(tx.connection, actor, message.conversation_id)
-    for each in (entry, unpinned):
-        if each is not None:
-            publish_entry(live, audience, each)
-    return Changed(message, entry.seq)
+        entries = await erase(tx, actor, held)
+        audience = await list_member_ids(tx.connection, actor, held.message.conversation_id)
+        message = (await hold_message(tx, actor, message_id)).message
+    for entry in entries:
+        publish_entry(live, audience, entry)
+    return Changed(message, entries[0].seq)
+
+
+async def erase(tx: Transaction, actor: Actor, held: HeldMessage) -> list[Entry]:
+    """Of a message that is there: the entry of its deletion, and that of the pins where it was pinned."""
+    message_id, deleted_at = held.message.id, datetime.now(UTC)
+    told = {"message_id": message_id, "deleted_at": deleted_at}
+    entry = await append(tx, actor, held.message.conversation_id, "message:deleted", told, message_id=message_id)
+    await tx.connection.execute(ERASE_MESSAGE, actor.practice_id, message_id, deleted_at, entry.seq)
+    unpinned = await drop_pin(tx, actor, held)
+    return [entry] if unpinned is None else [entry, unpinned]
 
 
 def _check_edit(actor: Actor, held: HeldMessage, edit: MessageEdit) -> None:

@@ -9,7 +9,7 @@ from wellio.outreach.notifications import NewNotification
 
 KIND = "mention"
 
-# Who is still in the conversation, of a message that is still there.
+# Who is still in the conversation and has not blocked the sender, of a message that is still there.
 LIST_MENTIONED_PEOPLE = """
 select x.message_id, x.user_id, x.conversation_id, x.seq, c.title, sender.name as sender
 from message_mentions x
@@ -18,6 +18,9 @@ join conversations c on c.practice_id = x.practice_id and c.id = x.conversation_
 join messages m on m.id = x.message_id
 join users sender on sender.practice_id = m.practice_id and sender.id = m.sender_id
 where x.message_id = any($1::uuid[])
+  and not exists (
+      select from user_blocks b
+      where b.practice_id = x.practice_id and b.user_id = x.user_id and b.blocked_id = m.sender_id)
 """
 
 
