@@ -153,6 +153,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if socket is not None:
             socket.queue.abort()
             await socket.close(wait=False, abort=True)
+            # One that polls, or never came back, would else be kept until engineio's round comes by.
+            self.eio.sockets.pop(connection, None)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work` in a task that ends with the server."""
