@@ -63,6 +63,12 @@ async def fill(db: Database, house: House, count: int) -> None:
             "insert into client_fields (id, practice_id, key, label, type) values ($1, $2, $3, 'N', 'text')",
             field_id := uuid7(), house.practice.id, f"n{field_id.hex[-12:]}",
         )  # fmt: skip
+        for person in (house.coach, house.owner):
+            await db.execute(
+                "insert into notifications (id, practice_id, user_id, kind, title, event_id)"
+                " values ($1, $2, $3, 'k', 'N', $4)",
+                uuid7(), house.practice.id, person.user_id, uuid7(),
+            )  # fmt: skip
         await sign_in(db, house.coach)
         person = await make_user(db, house.practice, Role.COACH, f"Coach {i}")
         await schedule(db, house)
