@@ -49,6 +49,9 @@ async def test_pins_are_told_in_the_log_and_go_with_their_message(chat: Chat) ->
     with pytest.raises(Conflict):
         await pin(chat, coach, direct, ids[1])
     assert await pin(chat, client, direct, ids[0], on=False) == []
+    await chat.db.execute("update conversations set blocked_by = $2 where id = $1", direct.id, [client.user_id])
+    with pytest.raises(Forbidden):
+        await pin(chat, coach, direct, ids[0])
 
 
 async def test_in_a_group_admins_and_staff_pin_and_only_so_many(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ async def set_pin(
 ) -> Conversation:
     """By members of a direct conversation; in a group by its admins and staff. What is so already stays so.
 
-    Raises NotFound, Forbidden, Conflict (deleted, or too many).
+    Raises NotFound, Forbidden (also where one has blocked the other), Conflict (deleted, or too many).
     """
     entry = None
     async with outbox.transaction() as tx:
@@ -87,6 +87,7 @@ async def drop_pin(tx: Transaction, actor: Actor, held: HeldMessage) -> Entry | 
 
 async def _pin(tx: Transaction, actor: Actor, held: HeldMessage, pinned: Sequence[UUID]) -> Entry:
     held.must_be_there()
+    held.must_be_open_to(actor)
     if len(pinned) >= MAX_PINS:
         raise Conflict(f"A conversation has at most {MAX_PINS} pinned messages; unpin one.", code="TOO_MANY_PINS")
     message = held.message
