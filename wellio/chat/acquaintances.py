@@ -34,6 +34,32 @@ where viewer_id = any($3::uuid[])
 group by viewer_id
 """
 
+# All that one person ($2) is acquainted with, however many others are online.
+LIST_ACQUAINTED = """
+with others as (
+    select o.user_id
+    from conversation_members m
+    join conversation_members o on o.conversation_id = m.conversation_id and o.left_at is null
+    where m.practice_id = $1 and m.user_id = $2 and m.left_at is null
+    union
+    select c.coach_id from clients c where c.practice_id = $1 and c.user_id = $2
+    union
+    select c.user_id from clients c where c.practice_id = $1 and c.coach_id = $2
+)
+select array_agg(q.user_id)
+from others q
+where q.user_id <> $2
+  and not exists (
+      select from user_blocks b
+      where b.practice_id = $1
+        and ((b.user_id = $2 and b.blocked_id = q.user_id) or (b.user_id = q.user_id and b.blocked_id = $2)))
+"""
+
+
+async def list_acquainted(db: Database, practice_id: UUID, user_id: UUID) -> list[UUID]:
+    """Everybody whose presence a person may see."""
+    return await db.fetchval(LIST_ACQUAINTED, practice_id, user_id) or []
+
 
 async def list_acquaintances(
     db: Database, people: Sequence[tuple[UUID, UUID]], viewers: Sequence[UUID]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
-from wellio.chat.acquaintances import list_acquaintances
+from wellio.chat.acquaintances import list_acquaintances, list_acquainted
 from wellio.db import Database
 from wellio.errors import Unavailable
 from wellio.realtime.devices import Devices
@@ -124,8 +124,10 @@ class Presence:
 
     async def list_online(self, actor: Actor) -> list[dict[str, Any]]:
         """The actor's acquaintances who are not offline."""
-        online = [u for u in self._people.get(actor.practice_id, ()) if self.seen(u) != OFFLINE]
-        return [self._entry(u, self.seen(u)) for u in await self._acquainted(actor, online) if u != actor.user_id]
+        acquainted = await list_acquainted(self._db, actor.practice_id, actor.user_id)
+        present = self._people.get(actor.practice_id, set())
+        seen = ((user_id, self.seen(user_id)) for user_id in acquainted if user_id in present)
+        return [self._entry(user_id, status) for user_id, status in seen if status != OFFLINE]
 
     async def _acquainted(self, actor: Actor, user_ids: Iterable[UUID]) -> set[UUID]:
         people = [(actor.practice_id, user_id) for user_id in user_ids if user_id != actor.user_id]
@@ -136,13 +138,16 @@ class Presence:
         entry: dict[str, Any] = {"user_id": user_id, "status": status}
         return {**entry, "stale": True} if self._stale() else entry
 
-    def _statuses(self, user_id: UUID) -> set[Status]:
-        places = (self._here, *self._elsewhere.values())
-        return {people[user_id] for people in places if user_id in people}
+    def _statuses(self, user_id: UUID) -> list[Status]:
+        """One for each process that has them."""
+        statuses = [self._here[user_id]] if user_id in self._here else []
+        for people in self._elsewhere.values():
+            if user_id in people:
+                statuses.append(people[user_id])
+        return statuses
 
     def _now(self, user_id: UUID) -> str:
-        statuses = self._statuses(user_id)
-        status = next((s for s in RANK if s in statuses), OFFLINE)
+        status = min(self._statuses(user_id), key=RANK.index, default=OFFLINE)
         return OFFLINE if status == "invisible" else status
 
     # ------------------------------------------------ telling
