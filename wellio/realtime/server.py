@@ -47,6 +47,8 @@ engine_log.addFilter(Sparingly())
 PATH = "/socket.io/"
 PING_INTERVAL_S, PING_TIMEOUT_S = 25, 20
 CONNECT_WITHIN_S = 5.0
+# A crowd that comes back in one moment waits for each other, so that everybody else need not wait for them.
+LET_IN_AT_ONCE = 8
 WARN_BEFORE_EXPIRY_S = 60.0
 RECONNECT_MS = (200, 2000)
 # Drain: handlers and queues get this long, then sockets are closed in batches.
@@ -83,6 +85,7 @@ class Realtime:
         self._busy = 0
         self._draining = False
         self._receipts = Receipts(self._tell)
+        self._door = asyncio.Semaphore(LET_IN_AT_ONCE)
         self._crowds = Crowds(most=services.http.per_address, most_local=services.http.local)
 
     def attach(self, app: web.Application) -> None:
@@ -206,7 +209,8 @@ class Realtime:
 
     async def _answered(self, connection: str, auth: Any) -> str | None:
         try:
-            return await self._let_in(connection, auth)
+            async with self._door:
+                return await self._let_in(connection, auth)
         except Unavailable as error:
             if error.code == "DRAINING":
                 raise _refused(error) from None
