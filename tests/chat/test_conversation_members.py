@@ -181,12 +181,12 @@ async def test_who_was_removed_while_they_waited_does_nothing_more(chat: Chat) -
     group = (await chat.open(house.coach, house.client, house.other_coach, title="Team")).id
     async with chat.db.transaction() as holding:
         await holding.execute("select from conversations where id = $1 for update", group)
-        adding = asyncio.ensure_future(add(chat, house.coach, group, house.owner))
+        removing = asyncio.ensure_future(remove(chat, house.coach, group, house.client))
         await waits_for_a_lock(chat)
         await holding.execute("update conversation_members set left_at = now() where user_id = $1", house.coach.user_id)
         await holding.execute("update conversations set last_seq = last_seq + 1 where id = $1", group)
     with pytest.raises(NotFound):
-        await adding
+        await removing
 
 
 async def test_reassigned_client_and_suspended_people_keep_their_conversations(chat: Chat) -> None:
