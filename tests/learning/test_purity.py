@@ -13,6 +13,7 @@ PURE = (
     "churn",
     "clients",
     "container",
+    "ensemble",
     "features",
     "frozen",
     "inputs",

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from wellio.learning.answers import MIN_ACTIVES, MIN_LABELS, Key, Outcome, Prediction, Reason, Status, band_of, rule_of
 from wellio.learning.clients import ACTIVES, AMOUNT_WEIGHT, DAY, ENDED, LAST, LAST_AMOUNT, ORDER, observe
+from wellio.learning.ensemble import Ensemble
 from wellio.learning.features import NAMES, Floats, Norms, features, features_of
 from wellio.learning.frozen import Frozen, freeze, restore
 from wellio.learning.inputs import CLIENT_CREATED, Fact, HorizonSet, Input
-from wellio.learning.model import OnlineLogistic, sigmoid, sigmoids
+from wellio.learning.model import sigmoid, sigmoids
 from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, WEEK, Practice, Running, monday_after
 from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch
 from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
@@ -41,7 +42,7 @@ class Learner:
         self.at_risk_days = 3.0 * horizon_days if at_risk_days is None else at_risk_days
         self.facts = 0
         self.labels = 0
-        self.model = OnlineLogistic(NAMES)
+        self.model = Ensemble(NAMES)
         self.practices: list[Practice] = []
         self.gaps = Running()
         self.amounts = Running()

@@ -9,8 +9,8 @@ import numpy as np
 
 from wellio.learning.clients import COLUMNS, STATE_VERSION, WIDTH
 from wellio.learning.container import Array, SnapshotVersion, pieces, unpack
+from wellio.learning.ensemble import Ensemble
 from wellio.learning.features import FEATURES
-from wellio.learning.model import OnlineLogistic
 from wellio.learning.practices import Practice, Running
 from wellio.learning.questions import QUESTION, Batch, Queue, empty_batch
 
@@ -20,6 +20,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "variance": _FLOAT,
     "weights": _FLOAT,
     "squares": _FLOAT,
+    "second_weights": _FLOAT,
+    "covariance": _FLOAT,  # [d + 1, d + 1]
+    "losses": _FLOAT,  # [2]
     "norms": _FLOAT,  # [2, 3]: gaps, amounts
     "practice_ids": _BYTE,  # [p, 16]
     "practices": _FLOAT,  # [p, 14], see _practice_floats
@@ -43,7 +46,7 @@ class Freezable(Protocol):
     labels: int
     horizon_days: float
     at_risk_days: float
-    model: OnlineLogistic
+    model: Ensemble
     gaps: Running
     amounts: Running
     practices: list[Practice]

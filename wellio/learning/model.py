@@ -75,23 +75,24 @@ class OnlineLogistic(base.Classifier):
     def learn_many(self, x: Floats, churned: list[bool], intercept: Intercept | None = None) -> None:
         """Learn examples [n, d] strictly one after another, as n calls of `learn_one` would."""
         z = np.ones((len(x), len(self.names) + 1))
-        z[:, :-1] = self._learn_moments(x)
-        weights, squares, lr, dot = self.weights, self.squares, self.lr, self.weights.dot
-        for row, row_squared, y in zip(z, z * z, churned, strict=True):
-            logit = float(dot(row))
-            probability = sigmoid(logit if intercept is None else logit + intercept.value)
-            residual = y - probability
-            np.multiply(row_squared, residual * residual, row_squared)
-            np.add(squares, row_squared, squares)
-            np.add(squares, EPSILON, row_squared)
-            np.sqrt(row_squared, row_squared)
-            np.divide(row, row_squared, row)
-            np.multiply(row, residual * lr, row)
-            np.add(weights, row, weights)
+        z[:, :-1] = self.learn_moments(x)
+        for row, y in zip(z, churned, strict=True):
+            offset = 0.0 if intercept is None else intercept.value
+            probability = sigmoid(self.learn_standardised(row, y, offset) + offset)
             if intercept is not None:
-                intercept.learn(probability, residual)
+                intercept.learn(probability, y - probability)
 
-    def _learn_moments(self, x: Floats) -> Floats:
+    def learn_standardised(self, z: Floats, y: float, offset: float) -> float:
+        """Learn one example [d + 1] that ends with a 1; return its log-odds, without the offset, as before learning."""
+        logit = float(self.weights.dot(z))
+        gradient = z * (y - sigmoid(logit + offset))
+        self.squares += gradient * gradient
+        gradient *= self.lr
+        gradient /= np.sqrt(self.squares + EPSILON)
+        self.weights += gradient
+        return logit
+
+    def learn_moments(self, x: Floats) -> Floats:
         """Each example standardised by the moments up to and with itself, which become the scaler's."""
         if len(x) <= _FEW:
             return np.array([self._learn_moment(row) for row in x])
