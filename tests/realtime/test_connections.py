@@ -335,7 +335,7 @@ async def test_drain_tells_acks_and_closes_so_that_clients_come_back(
     async with process.services.db.transaction() as holding:
         await holding.execute("select from conversations where id = $1 for update", direct)
         sending = asyncio.ensure_future(phone.call("message:send", message(direct)))
-        await eventually(lambda: process.realtime._busy == 1)
+        await eventually(lambda: process.realtime._dispatch.busy == 1)
         stopping = asyncio.ensure_future(process.realtime.stop())
         assert (await phone.first("server:draining"))["reconnect_in_ms"] > 0
         with pytest.raises(ConnectionFailed):

@@ -12,7 +12,9 @@ import pytest
 from tests.factories import House, make_house
 from tests.realtime.conftest import Phones, Process, message, open_conversation
 from tests.realtime.raw import open_raw
+from tests.waiting import eventually
 from wellio.chat.messages import MessageWriter
+from wellio.realtime.dispatch import MAX_UNDER_WAY
 from wellio.realtime.events import INCOMING
 
 
@@ -40,6 +42,24 @@ async def test_one_clients_events_are_dealt_with_one_after_the_other(
             phone.call("message:read", {"conversation_id": str(direct), "seq": n}),
         )
         assert (sent["data"]["seq"], read["last_read_seq"]) == (n, n)
+
+
+async def test_messages_behind_each_other_wait_for_a_commit_together(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    """Whoever sends many at once has some of them stored together, in their order; the rest is read when these are."""
+    phone = await phones.connect(process.token(house.coach))
+    (device,) = process.realtime._devices
+    async with process.services.db.transaction() as connection:
+        await connection.execute("select from conversations where id = $1 for update", direct)
+        bodies = [str(n) for n in range(30)]
+        sends = [asyncio.create_task(phone.call("message:send", message(direct, body))) for body in bodies]
+        await eventually(lambda: len(device.under_way) == MAX_UNDER_WAY)
+    acks = await asyncio.gather(*sends)
+    assert [(ack["data"]["seq"], ack["data"]["body"]) for ack in acks] == list(enumerate(bodies, start=1))
+    assert not device.under_way
+    commits = await process.services.db.fetchval("select count(distinct xmin::text) from messages")
+    assert commits < len(bodies)
 
 
 async def test_every_device_of_every_member_gets_a_message_once(
@@ -169,15 +189,22 @@ async def test_bug_is_acked_and_logged_once(
     process: Process, phones: Phones, house: House, direct: UUID, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    async def broken(*_args: object, **_options: object) -> None:
+    def broken(*_args: object, **_options: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(MessageWriter, "send", broken)
+    def broken_later(*_args: object, **_options: object) -> asyncio.Future[None]:
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        failed.set_exception(KeyError("a bug"))
+        return failed
+
     phone = await phones.connect(process.token(house.coach))
-    with caplog.at_level(logging.ERROR):
-        answer = await phone.call("message:send", message(direct))
-    assert (answer["ok"], answer["error"]["code"]) == (False, "INTERNAL")
-    assert [r.getMessage() for r in caplog.records] == ["event failed"]
+    for bug in (broken, broken_later):
+        monkeypatch.setattr(MessageWriter, "post", bug)
+        with caplog.at_level(logging.ERROR):
+            answer = await phone.call("message:send", message(direct))
+        assert (answer["ok"], answer["error"]["code"]) == (False, "INTERNAL")
+        assert [r.getMessage() for r in caplog.records] == ["event failed"]
+        caplog.clear()
     assert (await phone.call("chat:sync", {"cursors": {}}))["ok"]
 
 

@@ -50,14 +50,18 @@ class MessageWriter:
         await asyncio.gather(*(lane.stop() for lane in self._lanes))
 
     async def send(self, actor: Actor, new: NewMessage, *, once: Once | None = None) -> Sent:
-        """Returns after the commit.
+        """Returns after the commit. Raises as `post`."""
+        return await self.post(actor, new, once=once)
 
-        Raises NotFound (not a member), Invalid (reply_to), Unavailable (the database is away, or too many
-        wait: send the same again), and what `once` raises.
+    def post(self, actor: Actor, new: NewMessage, *, once: Once | None = None) -> asyncio.Future[Sent]:
+        """Done after the commit; the order of these calls is that of what is stored.
+
+        Raises Unavailable when too many wait. The future raises NotFound (not a member), Invalid (reply_to),
+        Unavailable (the database is away, or busy: send the same again), and what `once` raises.
         """
         # A conversation is always in the same lane: that keeps its order.
         lane = self._lanes[new.conversation_id.int % len(self._lanes)]
-        return await lane.send(actor, new, once)
+        return lane.post(actor, new, once)
 
 
 class _Lane:
@@ -83,13 +87,13 @@ class _Lane:
             self._waking.cancel()
             self._wake()
 
-    async def send(self, actor: Actor, new: NewMessage, once: Once | None) -> Sent:
+    def post(self, actor: Actor, new: NewMessage, once: Once | None) -> asyncio.Future[Sent]:
         if self._stopping or len(self._waiting) >= MAX_WAITING:
             raise Unavailable("Too many messages wait to be stored; send it again shortly.", code="BUSY")
         sent: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(actor, new, once, sent))
         self._arrived.set()
-        return await sent
+        return sent
 
     async def _run(self) -> None:
         while not self._stopping or self._waiting:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
@@ -16,6 +17,7 @@ from wellio.realtime.outgoing import Encoded, Outgoing
 class Device:
     """One connection of a signed-in user. `expires_at`: of its token, Unix seconds.
 
+    `under_way`: messages that it sent and that are being stored.
     `first` is what it gets first, when the client knows that it is connected: what it missed, if it came back, and
     session:ready. `held` is what came in before. `offset`: what it has; None for a client that takes none.
     """
@@ -30,6 +32,7 @@ class Device:
     offset: Offset | None = None
     held: list[Encoded] | None = field(default_factory=list)
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
+    under_way: set[asyncio.Future[Any]] = field(default_factory=set)
 
     def send(self, packet: Encoded) -> None:
         if self.held is not None:

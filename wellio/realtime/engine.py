@@ -14,6 +14,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import engineio
@@ -102,20 +103,24 @@ class Roomless(socketio.AsyncManager):  # type: ignore[misc]
         return sid
 
 
+Acknowledge = Callable[[bytes], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What the server asks and tells, about a connection by engineio's name for it.
 
     opened: it is there. connect: may it come in, with this auth payload? (raises ConnectionRefusedError; gives what
     it shall call the connection by when it comes back, its `pid`, or None)
-    accepted: it was told that it is in. event: the JSON of an event's name and arguments; gives the ack's.
+    accepted: it was told that it is in. event: the JSON of an event's name and arguments; acknowledges with JSON, once,
+    and returns when the next may come.
     overflowed: it takes too little. left: it signed off, or is going. closed: it is gone.
     """
 
     opened: Callable[[str], None]
     connect: Callable[[str, Any], Awaitable[str | None]]
     accepted: Callable[[str], None]
-    event: Callable[[str, str], Awaitable[bytes]]
+    event: Callable[[str, str, Acknowledge], Awaitable[None]]
     overflowed: Callable[[str], None]
     left: Callable[[str], None]
     closed: Callable[[str], None]
@@ -195,10 +200,12 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if packet is None:
             await self.drop(eio_sid)
             return
-        answer = await self._hooks.event(eio_sid, packet[2])
+        await self._hooks.event(eio_sid, packet[2], partial(self._acknowledge, eio_sid, packet[1].encode()))
+
+    def _acknowledge(self, eio_sid: str, ack_id: bytes, answer: bytes) -> None:
         queue = self.outgoing(eio_sid)
-        if packet[1] and queue is not None:
-            queue.put_nowait(Encoded(b"43%s[%s]" % (packet[1].encode(), answer)))
+        if ack_id and queue is not None:
+            queue.put_nowait(Encoded(b"43%s[%s]" % (ack_id, answer)))
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str, reason: str | None = None) -> None:
         await super()._handle_disconnect(eio_sid, namespace, reason)

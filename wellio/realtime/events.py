@@ -1,5 +1,6 @@
 """What clients may send: each event, its payload, and the one action it calls; the ack adds what it returns."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from wellio.chat.history import MAX_LIMIT, sync
 from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
 from wellio.chat.reactions import Emoji, set_reaction
 from wellio.chat.receipts import MAX_DELIVERED, Delivered, ReadUpTo, Seq, mark_delivered, mark_read
-from wellio.chat.values import NewMessage
+from wellio.chat.values import NewMessage, Sent
 from wellio.errors import Unauthorized
 from wellio.limits import MESSAGES
 from wellio.outreach.inbox import ReadNotifications, read_notifications
@@ -79,13 +80,26 @@ class Refresh(Input):
 
 
 Ack = Mapping[str, Any]
-Handler = Callable[["Events", Device, Any], Awaitable[Ack]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An ack that comes later: `ack` of what `done` gives. What the device sends next goes on meanwhile."""
+
+    done: asyncio.Future[Any]
+    ack: Callable[[Any], Ack]
+
+
+Handler = Callable[["Events", Device, Any], Awaitable[Ack | Pending]]
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
+    """`pipelined`: it need not wait until those of its kind before it are done; all others wait for them."""
+
     payload: type[Input]
     handle: Handler
+    pipelined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +110,9 @@ class Events:
     presence: Presence
     rearm: Callable[[Device], None]
 
-    async def send_message(self, device: Device, new: NewMessage) -> Ack:
+    async def send_message(self, device: Device, new: NewMessage) -> Pending:
         await self.services.limits.count(MESSAGES.of(device.actor.user_id))
-        sent = await self.services.messages.send(device.actor, new)
-        return {"data": sent.message, "duplicate": sent.duplicate}
+        return Pending(self.services.messages.post(device.actor, new), _sent)
 
     async def edit_message(self, device: Device, edited: Edited) -> Ack:
         services, edit = self.services, MessageEdit(body=edited.body)
@@ -170,8 +183,12 @@ class Events:
         return {"token_expires_at": device.token_expires_at}
 
 
+def _sent(sent: Sent) -> Ack:
+    return {"data": sent.message, "duplicate": sent.duplicate}
+
+
 INCOMING: Mapping[str, Incoming] = {
-    "message:send": Incoming(NewMessage, Events.send_message),
+    "message:send": Incoming(NewMessage, Events.send_message, pipelined=True),
     "message:edit": Incoming(Edited, Events.edit_message),
     "message:delete": Incoming(Deleted, Events.delete_message),
     "reaction:set": Incoming(Reaction, Events.set_reaction),

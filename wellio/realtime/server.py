@@ -7,31 +7,30 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from pydantic import ValidationError
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from wellio.accounts.auth_sessions import authenticate
 from wellio.attribution import ATTRIBUTION
-from wellio.encoding import to_json
 from wellio.errors import Malformed, TooMany, Unauthorized, Unavailable, WellioError
 from wellio.limits import CONNECTS
 from wellio.live import Push
 from wellio.realtime.bus import Bus, Listeners, place_of, users_of
 from wellio.realtime.devices import Device, Devices
-from wellio.realtime.engine import Hooks, Server, Sparingly
-from wellio.realtime.errors import INTERNAL, error_body, invalid, refusal
-from wellio.realtime.events import INCOMING, Events, seconds_left
+from wellio.realtime.dispatch import Dispatch
+from wellio.realtime.engine import Acknowledge, Hooks, Server, Sparingly
+from wellio.realtime.errors import error_body
+from wellio.realtime.events import Events, seconds_left
 from wellio.realtime.fanout import Fanout, encode_event, placed
 from wellio.realtime.floods import Crowds, Flood
 from wellio.realtime.greetings import MAX_FRAME_BYTES, MAX_SOCKETS, greeting
 from wellio.realtime.heads import Heads
 from wellio.realtime.outgoing import Encoded
-from wellio.realtime.payloads import OrjsonForEngine, parse_event
+from wellio.realtime.payloads import OrjsonForEngine
 from wellio.realtime.presence import Presence
 from wellio.realtime.receipts import Receipts
 from wellio.realtime.returns import Returns
@@ -80,9 +79,9 @@ class Realtime:
             )
         )
         self._returns = Returns(services)
-        self._events = Events(services, self._presence, self._arm)
+        events = Events(services, self._presence, self._arm)
+        self._dispatch = Dispatch(self._devices, events, services.metrics, self._flooding)
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
-        self._busy = 0
         self._draining = False
         self._receipts = Receipts(self._tell)
         self._door = asyncio.Semaphore(LET_IN_AT_ONCE)
@@ -270,55 +269,8 @@ class Realtime:
             loop.call_later(left_s, self._close, device.connection, POLICY_VIOLATION),
         ]
 
-    # ------------------------------------------------ events
-
-    async def _event(self, connection: str, text: str) -> bytes:
-        """Gives the ack, always."""
-        self._busy += 1
-        name = "unknown"
-        try:
-            device = self._device(connection)
-            name, payload = parse_event(text)
-            answer = {"ok": True, **await self._handled(device, name, payload)}
-        except TooMany as error:
-            answer = refusal(error)
-            self._cut_off_flood(connection)
-        except WellioError as error:
-            answer = refusal(error)
-        except Exception:
-            log.exception("event failed", extra={"event": name})
-            answer = INTERNAL
-        finally:
-            self._busy -= 1
-        outcome = "ok" if answer["ok"] else answer["error"]["code"]
-        self._services.metrics.socket_events.labels(name if name in INCOMING else "unknown", outcome).inc()
-        return to_json(answer)
-
-    def _device(self, connection: str) -> Device:
-        """Whose event it is, before anything of it is looked at. Raises Unauthorized, TooMany."""
-        device = self._devices.get(connection)
-        if device is None:
-            raise Unauthorized("Connect first.", code="NOT_CONNECTED")
-        device.flood.take_event()
-        return device
-
-    def _cut_off_flood(self, connection: str) -> None:
-        """Who goes on sending what is refused is closed, and is no device any more at once."""
-        device = self._devices.get(connection)
-        if device is not None and device.flood.goes_on():
-            self._services.metrics.dropped.labels("flood").inc()
-            self._left(connection)
-            self._close(connection, POLICY_VIOLATION)
-
-    async def _handled(self, device: Device, name: str, payload: Any) -> dict[str, Any]:
-        incoming = INCOMING.get(name)
-        if incoming is None:
-            raise Malformed("There is no such event.", code="UNKNOWN_EVENT")
-        try:
-            body = incoming.payload.model_validate(payload)
-        except ValidationError as error:
-            raise invalid(error) from None
-        return dict(await incoming.handle(self._events, device, body))
+    def _event(self, connection: str, text: str, acknowledge: Acknowledge) -> Awaitable[None]:
+        return self._dispatch.take(connection, text, acknowledge)
 
     # ------------------------------------------------ pushing
 
@@ -360,6 +312,10 @@ class Realtime:
             outgoing.abort()
         self._cut(connection)
 
+    def _flooding(self, connection: str) -> None:
+        self._left(connection)
+        self._close(connection, POLICY_VIOLATION)
+
     def _left(self, connection: str) -> None:
         device = self._devices.remove(connection)
         if device is not None and device.held is None:
@@ -393,7 +349,7 @@ class Realtime:
         """Handlers have acked and queues are empty, or it took too long."""
         deadline = time.monotonic() + SETTLE_S
         while time.monotonic() < deadline:
-            if not self._busy and all(device.outgoing.idle for device in self._devices):
+            if not self._dispatch.busy and all(device.outgoing.idle for device in self._devices):
                 return
             await asyncio.sleep(0.01)
 
