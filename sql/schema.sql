@@ -850,6 +850,16 @@ CREATE TABLE public.credit_lots (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.drafts (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    body bytea NOT NULL,
+    reply_to uuid,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.events (
     "position" bigint NOT NULL,
     xid bigint DEFAULT ((pg_current_xact_id())::text)::bigint NOT NULL,
@@ -1466,6 +1476,8 @@ CREATE TABLE public.users (
     totp_last_step bigint DEFAULT 0 NOT NULL,
     totp_failures integer DEFAULT 0 NOT NULL,
     totp_failed_at timestamp with time zone,
+    last_seen_at timestamp with time zone,
+    share_last_seen boolean DEFAULT true NOT NULL,
     CONSTRAINT users_role CHECK ((role = ANY (ARRAY['owner'::text, 'coach'::text, 'client'::text]))),
     CONSTRAINT users_status CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
     CONSTRAINT users_totp_has_secret CHECK (((totp_enabled_at IS NULL) OR (totp_secret IS NOT NULL)))
@@ -1661,6 +1673,12 @@ ALTER TABLE ONLY public.credit_lots
 
 ALTER TABLE ONLY public.credit_lots
     ADD CONSTRAINT credit_lots_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.drafts
+    ADD CONSTRAINT drafts_once UNIQUE (conversation_id, user_id);
+
+ALTER TABLE ONLY public.drafts
+    ADD CONSTRAINT drafts_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_id_key UNIQUE (id);
@@ -1951,6 +1969,8 @@ CREATE INDEX credit_lots_client_idx ON public.credit_lots USING btree (practice_
 
 CREATE INDEX credit_lots_expires_idx ON public.credit_lots USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 
+CREATE INDEX drafts_user_idx ON public.drafts USING btree (practice_id, user_id);
+
 CREATE INDEX events_client_idx ON public.events USING btree (practice_id, client_id, occurred_at DESC, "position" DESC);
 
 CREATE INDEX external_busy_coach_idx ON public.external_busy USING btree (practice_id, coach_id, ends_at, starts_at);
@@ -2217,6 +2237,18 @@ ALTER TABLE ONLY public.credit_lots
 
 ALTER TABLE ONLY public.credit_lots
     ADD CONSTRAINT credit_lots_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
+
+ALTER TABLE ONLY public.drafts
+    ADD CONSTRAINT drafts_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);
+
+ALTER TABLE ONLY public.drafts
+    ADD CONSTRAINT drafts_member_fkey FOREIGN KEY (conversation_id, user_id) REFERENCES public.conversation_members(conversation_id, user_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.drafts
+    ADD CONSTRAINT drafts_reply_fkey FOREIGN KEY (practice_id, conversation_id, reply_to) REFERENCES public.messages(practice_id, conversation_id, id);
+
+ALTER TABLE ONLY public.drafts
+    ADD CONSTRAINT drafts_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
 
 ALTER TABLE ONLY public.external_busy
     ADD CONSTRAINT external_busy_calendar_fkey FOREIGN KEY (practice_id, calendar_id) REFERENCES public.external_calendars(practice_id, id) ON DELETE CASCADE;

@@ -131,6 +131,7 @@ class Scene:
             "post_conversation_members": {"user_ids": [str(self.house.client.user_id)]},
             "patch_conversation_member": {"role": "member"},
             "put_conversation_mute": {},
+            "put_conversation_draft": {"body": f"Draft {day}"},
             "post_report": {"reason": "spam"},
             "patch_report": {"status": "dismissed"},
             "patch_message_oversight": {"message_oversight": "reported"},

@@ -13,6 +13,7 @@ from wellio.db import Database
 PLAIN_REFERENCES = {
     "refresh_tokens_session_id_fkey": "a token's row is found by its hash alone, and has no practice of its own",
     "idempotency_keys_user_id_fkey": "a key's row is found by its user alone, and has no practice of its own",
+    "drafts_member_fkey": "the same row refers to the conversation and to the user with their practice",
 }
 # Columns of tenant tables that name something and have no reference, and why.
 NO_REFERENCE = {

@@ -49,6 +49,7 @@ _MEANINGS: dict[str, Callable[[], WellioError]] = {
     "subscriptions_one_running": _conflict("ALREADY_SUBSCRIBED", "The client has a running subscription to this plan."),
     "message_reports_once": _conflict("ALREADY_REPORTED", "You have reported this message already."),
     "messages_reply_fkey": _field("reply_to", "No such message in this conversation."),
+    "drafts_reply_fkey": _field("reply_to", "No such message in this conversation."),
 }
 
 

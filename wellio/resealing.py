@@ -42,6 +42,7 @@ SEALED = (
     SealedColumn("client_notes", "body"),
     SealedColumn("sessions", "notes"),
     SealedColumn("scheduled_messages", "body"),
+    SealedColumn("drafts", "body"),
     SealedColumn("message_reports", "body"),
     SealedColumn("message_reports", "note"),
 )

@@ -2,8 +2,9 @@
 
 The leading process (`wellio/leader.py`) follows the log with five followers, each by a cursor of its own: the learner
 learns, `notifications` tells people what they should know, `mails` writes to them, `pushes` shows open devices what has
-changed, `webhooks` queues what other systems want to hear (which events: `outreach/webhook_events.py`). The jobs and
-senders run beside them. Chat tells devices itself (`wellio/chat`), because a message can't wait for a consumer.
+changed and takes drafts away that were sent, `webhooks` queues what other systems want to hear (which events:
+`outreach/webhook_events.py`). The jobs and senders run beside them. Chat tells devices itself (`wellio/chat`),
+because a message can't wait for a consumer.
 
 What was recorded long after it happened (an import, a replay) is learnt, and is news to nobody.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from wellio.audit_chain import seal_for_ever
+from wellio.chat.drafts import remove_sent_drafts
 from wellio.chat.messages import MessageWriter
 from wellio.chat.scheduled_sender import ScheduledSender
 from wellio.consumers import Consumer, Superseded, check_log, is_history, next_retry
@@ -102,7 +104,7 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.AVAILABILITY_CHANGED: Follows(),
     EventType.SESSION_TYPE_CHANGED: Follows(),
     EventType.CONVERSATION_STARTED: Follows(),
-    EventType.MESSAGE_SENT: Follows(learns=True),
+    EventType.MESSAGE_SENT: Follows(learns=True, pushes=True),
     EventType.MEMBERS_MENTIONED: Follows(notifies=True),
     EventType.MESSAGE_REPORTED: Follows(notifies=True),
     EventType.REPORT_SETTLED: Follows(),
@@ -146,8 +148,15 @@ async def mail(connection: Connection, events: Sequence[Event]) -> Sequence[Push
     return ()
 
 
-async def push(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
-    return await push_sessions(connection, [event for event in events if not is_history(event)])
+async def push(connection: Connection, events: Sequence[Event], *, sealer: Sealer | None = None) -> Sequence[Push]:
+    """Without `sealer` drafts stay: nobody can tell what they say."""
+    news = [event for event in events if not is_history(event)]
+    sent = [event for event in news if event.type is EventType.MESSAGE_SENT]
+    sessions = [event for event in news if event.type is not EventType.MESSAGE_SENT]
+    return [
+        *(await push_sessions(connection, sessions) if sessions else ()),
+        *(await remove_sent_drafts(connection, sealer, sent) if sealer and sent else ()),
+    ]
 
 
 async def queue_webhooks(connection: Connection, events: Sequence[Event]) -> Sequence[Push]:
@@ -215,7 +224,7 @@ async def lead_with(
     await check_log(outbox.db)
     duties: Sequence[Callable[[], Awaitable[None]]] = (
         learner(following or outbox, live, metrics).run,
-        *[consumer.run for consumer in consumers(following or outbox, live, metrics)],
+        *[consumer.run for consumer in consumers(following or outbox, live, metrics, sealer)],
         Schedule(Work(outbox, sealer, files), metrics).run,
         partial(seal_for_ever, (following or outbox).db),
         *([MailSender(outbox.db, metrics, post).run] if post else ()),
@@ -246,14 +255,14 @@ def learner(outbox: Outbox, live: Live, metrics: Metrics) -> Follower:
     return Follower(store_predictions, outbox=outbox, live=live, metrics=metrics)
 
 
-def consumers(outbox: Outbox, live: Live, metrics: Metrics) -> list[Consumer]:
+def consumers(outbox: Outbox, live: Live, metrics: Metrics, sealer: Sealer | None = None) -> list[Consumer]:
     notified = [t for t, follows in SUBSCRIPTIONS.items() if follows.notifies]
     mailed = [t for t, follows in SUBSCRIPTIONS.items() if follows.mails]
     pushed = [t for t, follows in SUBSCRIPTIONS.items() if follows.pushes]
     return [
         Consumer("notifications", notified, notify, outbox=outbox, live=live, metrics=metrics),
         Consumer("mails", mailed, mail, outbox=outbox, live=live, metrics=metrics),
-        Consumer("pushes", pushed, push, outbox=outbox, live=live, metrics=metrics),
+        Consumer("pushes", pushed, partial(push, sealer=sealer), outbox=outbox, live=live, metrics=metrics),
         Consumer("webhooks", list(TELLINGS), queue_webhooks, outbox=outbox, live=live, metrics=metrics),
     ]
 

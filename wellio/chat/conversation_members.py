@@ -53,6 +53,8 @@ update conversation_members set left_at = now(), role = 'member'
 where practice_id = $1 and conversation_id = $2 and user_id = $3
 """
 
+DELETE_DRAFT = "delete from drafts where practice_id = $1 and conversation_id = $2 and user_id = $3"
+
 UPDATE_ROLE = """
 update conversation_members set role = $4 where practice_id = $1 and conversation_id = $2 and user_id = $3
 """
@@ -125,6 +127,7 @@ async def take_out(
 ) -> list[Entry]:
     """Of a group that is locked: the entry of a member's going, and that of a new admin where they were the last."""
     await tx.connection.execute(REMOVE_MEMBER, actor.practice_id, conversation_id, user_id)
+    await tx.connection.execute(DELETE_DRAFT, actor.practice_id, conversation_id, user_id)
     told = {"user_id": user_id, "change": change, "role": None}
     gone = await append(tx, actor, conversation_id, "member:changed", told)
     return [gone, *await _hand_over(tx, actor, conversation_id)]

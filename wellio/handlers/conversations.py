@@ -7,10 +7,9 @@ from wellio.chat.conversations import (
     ConversationQuery,
     NewConversation,
     change_conversation,
-    get_conversation,
-    list_conversations,
     open_conversation,
 )
+from wellio.chat.drafts import OwnConversation, get_own_conversation, list_own_conversations
 from wellio.chat.history import MessageQuery, list_messages
 from wellio.chat.receipts import ReadState, ReadUpTo, mark_read
 from wellio.chat.values import Message
@@ -18,9 +17,9 @@ from wellio.handlers.routes import Call, NoInput, Reply, Route
 from wellio.pages import Page
 
 
-async def list_conversations_page(call: Call[NoInput, ConversationQuery]) -> Page[Conversation]:
+async def list_conversations_page(call: Call[NoInput, ConversationQuery]) -> Page[OwnConversation]:
     """The caller's conversations, the most recently active first."""
-    return await list_conversations(call.services.db, call.actor, call.query)
+    return await list_own_conversations(call.services.db, call.services.sealer, call.actor, call.query)
 
 
 async def post_conversation(call: Call[NewConversation, NoInput]) -> Reply:
@@ -30,9 +29,10 @@ async def post_conversation(call: Call[NewConversation, NoInput]) -> Reply:
     return Reply(opened.conversation, 201 if opened.created else 200)
 
 
-async def get_conversation_by_id(call: Call[NoInput, NoInput]) -> Conversation:
+async def get_conversation_by_id(call: Call[NoInput, NoInput]) -> OwnConversation:
     """One conversation."""
-    return await get_conversation(call.services.db, call.actor, call.ids["conversation_id"])
+    services = call.services
+    return await get_own_conversation(services.db, services.sealer, call.actor, call.ids["conversation_id"])
 
 
 async def patch_conversation(call: Call[ConversationChanges, NoInput]) -> Conversation:
@@ -65,13 +65,15 @@ ONE = f"{BASE}/{{conversation_id}}"
 ROUTES = (
     Route(
         method="GET", path=BASE, handler=list_conversations_page, tag="conversations",
-        query=ConversationQuery, answer=Page[Conversation], reads=True,
+        query=ConversationQuery, answer=Page[OwnConversation], reads=True,
     ),
     Route(
         method="POST", path=BASE, handler=post_conversation, tag="conversations",
         body=NewConversation, answer=Conversation, status=201, creates=True,
     ),
-    Route(method="GET", path=ONE, handler=get_conversation_by_id, tag="conversations", answer=Conversation, reads=True),
+    Route(
+        method="GET", path=ONE, handler=get_conversation_by_id, tag="conversations", answer=OwnConversation, reads=True,
+    ),
     Route(
         method="PATCH", path=ONE, handler=patch_conversation, tag="conversations", roles=STAFF,
         body=ConversationChanges, answer=Conversation, errors=(412,),
