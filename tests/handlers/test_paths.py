@@ -92,7 +92,8 @@ async def test_addresses_have_one_spelling(api: Api, scene: Scene, routes: Seque
     for route in routes:
         for other in other_spellings(path_of(route, scene)):
             reply = (await send(api, wire(route.method, other, token)))[0]
-            assert reply.status in (400, 404, 405), (route.name, other)
+            unknown = (422,) if route.word_names else ()  # "👍;a=b" is a word, and no emoji
+            assert reply.status in (400, 404, 405, *unknown), (route.name, other)
 
 
 def other_spellings(path: str) -> list[str]:

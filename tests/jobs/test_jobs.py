@@ -116,6 +116,7 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         "job_runs": 1,
         "reminders_sent": 0,
         "mails": 0,
+        "scheduled_messages": 0,
         "webhook_deliveries": 0,
     }
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"

@@ -28,7 +28,7 @@ from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, WEEK, Practice
 from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch
 from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
 
-LEARN_CHUNK = 128  # labels, about 0.7 ms
+LEARN_CHUNK = 32  # labels, about 1 ms
 ASK_CHUNK = 1024  # clients, about 1 ms
 SORT_WINDOW = 4096  # labels, about 1 ms
 
