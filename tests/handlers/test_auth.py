@@ -43,7 +43,7 @@ async def test_registered_owner_is_signed_in_and_can_log_in_again(api: Api) -> N
     me = await api.get(f"{BASE}/me", headers=bearer(login.data["access_token"]))
     assert me.data == answer.data["user"]
     assert set(me.data) == {"id", "practice_id", "role", "name", "email", "timezone"} | {
-        "email_verified", "pending_email", "mfa_enabled",
+        "email_verified", "pending_email", "mfa_enabled", "share_last_seen",
     }  # fmt: skip
 
 

@@ -12,21 +12,22 @@ values ($1, $2, $3, $4, $5, $6, $7, case when $8 then now() end)
 """
 
 GET_USER = """
-select id, practice_id, role, name, email, timezone, email_verified_at, pending_email, totp_enabled_at
+select id, practice_id, role, name, email, timezone, email_verified_at, pending_email, totp_enabled_at,
+       share_last_seen
 from users
 where practice_id = $1 and id = $2
 """
 
 FIND_CREDENTIALS = """
 select id, practice_id, role, name, email, timezone, email_verified_at, pending_email, totp_enabled_at,
-       password_hash, status
+       share_last_seen, password_hash, status
 from users
 where lower(email) = lower($1)
 """
 
 GET_CREDENTIALS = """
 select id, practice_id, role, name, email, timezone, email_verified_at, pending_email, totp_enabled_at,
-       password_hash, status
+       share_last_seen, password_hash, status
 from users
 where practice_id = $1 and id = $2
 """
@@ -64,6 +65,7 @@ class User:
     email_verified: bool = False
     pending_email: str | None = None
     mfa_enabled: bool = False
+    share_last_seen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +149,5 @@ def _user(row: Row) -> User:
         email_verified=row["email_verified_at"] is not None,
         pending_email=row["pending_email"],
         mfa_enabled=row["totp_enabled_at"] is not None,
+        share_last_seen=row["share_last_seen"],
     )
