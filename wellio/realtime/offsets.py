@@ -47,9 +47,10 @@ class Range:
         return self.conversation_id == conversation_id and self.low <= seq <= self.high
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Offset:
-    """`ranges`: what came last comes first."""
+    """`ranges`: what came last comes first. Those with the same `text` are alike; devices that are share one, which is
+    told by its identity."""
 
     at_us: int
     ranges: tuple[Range, ...]
@@ -68,18 +69,25 @@ class Offset:
     def has(self, conversation_id: UUID, seq: int) -> bool:
         return any(each.has(conversation_id, seq) for each in self.ranges)
 
-    def after(self, place: Place) -> "Offset":
-        """When the entry there has arrived too."""
-        at_us = max(self.at_us, _microseconds(place.at))
+    def after(self, place: Place, place_at_us: int | None = None) -> "Offset":
+        """When the entry there has arrived too. `place_at_us`: its time, for who has it in microseconds already."""
+        if place_at_us is None:
+            place_at_us = _microseconds(place.at)
+        at_us = max(self.at_us, place_at_us)
         oldest_ms = at_us // 1000 - OVERLAP_MS
-        touched = next((each for each in self.ranges if each.touches(place)), None)
-        others = [each for each in self.ranges if each is not touched and each.at_ms >= oldest_ms]
-        return Offset(at_us, (_extended(touched, place), *others[: MAX_RANGES - 1]))
+        touched: Range | None = None
+        others = []
+        for each in self.ranges:
+            if touched is None and each.touches(place):
+                touched = each
+            elif each.at_ms >= oldest_ms:
+                others.append(each)
+        return Offset(at_us, (_extended(touched, place, place_at_us // 1000), *others[: MAX_RANGES - 1]))
 
     def going_on(self, conversation_id: UUID, seq: int) -> "Offset":
         """As `after`, for one of the entries that were missed: others of that time are still to come."""
         at = datetime.fromtimestamp(self.at_us / 1_000_000, UTC)
-        return self.after(Place(conversation_id, seq, at))
+        return self.after(Place(conversation_id, seq, at), self.at_us)
 
 
 def offset_from_heads(at: datetime, recent: Mapping[UUID, int]) -> Offset:
@@ -104,16 +112,19 @@ class Placed(Encoded):
     def __init__(self, payload: bytes, place: Place) -> None:
         super().__init__(payload)
         self.place = place
-        self._after: dict[str, tuple[Offset, Encoded]] = {}
+        self._at_us = _microseconds(place.at)
+        self._after: dict[Offset, tuple[Offset, Encoded]] = {}
         self._with: dict[str, tuple[Offset, Encoded]] = {}
 
     def after(self, offset: Offset) -> tuple[Offset, Encoded]:
         """The next offset of a device that stands at `offset`, and the packet that tells it."""
-        found = self._after.get(offset.text)
+        found = self._after.get(offset)
         if found is None:
-            new = offset.after(self.place)
-            found = self._with.setdefault(new.text, (new, with_offset(self, new)))
-            self._after[offset.text] = found
+            new = offset.after(self.place, self._at_us)
+            found = self._with.get(new.text)
+            if found is None:
+                found = self._with[new.text] = (new, with_offset(self, new))
+            self._after[offset] = found
         return found
 
 
@@ -122,8 +133,7 @@ def with_offset(packet: Encoded, offset: Offset) -> Encoded:
     return Encoded(b'%s,"%s"]' % (packet.payload[:-1], offset.text.encode()))
 
 
-def _extended(touched: Range | None, place: Place) -> Range:
-    at_ms = _microseconds(place.at) // 1000
+def _extended(touched: Range | None, place: Place, at_ms: int) -> Range:
     if touched is None:
         return Range(place.conversation_id, place.seq, place.seq, at_ms)
     low, high = min(touched.low, place.seq), max(touched.high, place.seq)
