@@ -47,7 +47,7 @@ PATH = "/socket.io/"
 PING_INTERVAL_S, PING_TIMEOUT_S = 25, 20
 CONNECT_WITHIN_S = 5.0
 # A crowd that comes back in one moment waits for each other, so that everybody else need not wait for them.
-LET_IN_AT_ONCE = 8
+LET_IN_AT_ONCE = 4
 WARN_BEFORE_EXPIRY_S = 60.0
 RECONNECT_MS = (200, 2000)
 # Drain: handlers and queues get this long, then sockets are closed in batches.
@@ -84,6 +84,7 @@ class Realtime:
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._draining = False
         self._receipts = Receipts(self._tell)
+        self._entrance = asyncio.Lock()
         self._door = asyncio.Semaphore(LET_IN_AT_ONCE)
         self._crowds = Crowds(most=services.http.per_address, most_local=services.http.local)
 
@@ -152,6 +153,9 @@ class Realtime:
             address = _address()
             self._crowds.check(address)
             await self._services.limits.count(CONNECTS.of(address))
+            # One a turn of the event loop: when thousands come back at once, all else goes on between them.
+            async with self._entrance:
+                await asyncio.sleep(0)
         response = await self._handled_in_time(request)
         if response.status == 400:  # engineio's own words repeat what the caller sent
             raise Malformed("This is no request of a Socket.IO client that is connected here.", code="SOCKET_REFUSED")
