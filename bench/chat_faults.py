@@ -18,6 +18,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -149,6 +150,7 @@ async def load(scene: Scene, options: argparse.Namespace) -> dict[str, Any]:
         "delivery_p99_ms": percentile_ms(delays, 0.99),
         "memory_mb": memory,
         "syncs": sum(device.syncs for device in devices),
+        "closed_with": Counter(str(d.closed_with) for d in devices if d.closed_with is not None),
         "failure": left or refusals(devices),
     }
 

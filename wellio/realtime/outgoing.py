@@ -229,9 +229,13 @@ class Outgoing:
     def _written(self, packet: Packet) -> bool:
         """Whether it goes to the WebSocket: nothing is before it in the queue, and the WebSocket takes more."""
         waiting = self._writer
+        # engineio's own (pings) go by its writer, which would else take the connection for dead: it waits for a packet
+        # no longer than a ping's interval and timeout.
+        if not isinstance(packet, Encoded):
+            return False
         if self._packets or waiting is None or waiting.done() or not self._takes_more():
             return False
-        frame = packet.frame if isinstance(packet, Encoded) else frame_of(packet.encode().encode())
+        frame = packet.frame
         if not self._frames:
             self._turn.add(self)
         self._frames.append(frame)
