@@ -16,7 +16,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -131,19 +131,21 @@ def turn_of(facts: list[Fact], turn: int) -> Iterator[Fact]:
         yield replace(fact, client=UUID(int=fact.client.int ^ mask), t=fact.t + turn * span)
 
 
-def flatness(learner: Learner, facts: list[Fact], total: int) -> dict[str, float]:
+def flatness(
+    learner: Learner, facts: list[Fact], total: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, float]:
     """Cost of an event after so many, as a ratio to its cost after the file once.
 
     Measured side by side on the same events, for a machine's speed changes more in a minute than the learner's does.
+    `clock` gives seconds.
     """
     learner.apply_all(facts)
     start, turns = settled(learner), max(2, round(total / len(facts)))
     found = {str(len(facts)): 1.0}
     for turn in range(1, turns):
         if turn in (turns // 4, turns // 2, turns - 1):
-            ratio = compare(
-                Learner.load(start), turn_of(facts, 1), Learner.load(settled(learner)), turn_of(facts, turn)
-            )
+            young, old = Learner.load(start), Learner.load(settled(learner))
+            ratio = compare(young, turn_of(facts, 1), old, turn_of(facts, turn), clock)
             found[str(turn * len(facts))] = round(ratio, 3)
         learner.apply_all(turn_of(facts, turn))
     return found
@@ -155,19 +157,21 @@ def settled(learner: Learner) -> bytes:
     return learner.dump()
 
 
-def compare(young: Learner, facts: Iterator[Fact], old: Learner, later_facts: Iterator[Fact]) -> float:
+def compare(
+    young: Learner, facts: Iterator[Fact], old: Learner, later_facts: Iterator[Fact], clock: Callable[[], float]
+) -> float:
     ratios = []
     while some := list(islice(facts, 500)):
-        seconds = [time_of(young, some), time_of(old, list(islice(later_facts, 500)))]
+        seconds = [time_of(young, some, clock), time_of(old, list(islice(later_facts, 500)), clock)]
         ratios.append(seconds[1] / seconds[0])
     return statistics.median(ratios)
 
 
-def time_of(learner: Learner, facts: list[Fact]) -> float:
-    before = time.process_time()
+def time_of(learner: Learner, facts: list[Fact], clock: Callable[[], float]) -> float:
+    before = clock()
     for fact in facts:
         step(learner, fact)
-    return time.process_time() - before
+    return clock() - before
 
 
 def check_restore(make: Any, facts: list[Fact], cuts: int) -> dict[str, Any]:

@@ -47,7 +47,13 @@ def test_a_restart_changes_nothing_on_real_events(sample: list[Fact]) -> None:
 
 
 def test_flatness_is_a_ratio_of_costs(sample: list[Fact]) -> None:
-    some = sample[:200]
-    found = bench.flatness(make(), some, 800)
-    assert list(found) == ["200", "400", "600"]
-    assert all(0.1 < ratio < 10.0 for ratio in found.values())
+    readings = iter(range(1000))
+    waits = {7: 2.0, 11: 4.0}  # the readings after the older learner's second and third turn
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 1.0 + waits.get(next(readings), 0.0)
+        return now
+
+    assert bench.flatness(make(), sample[:200], 800, clock) == {"200": 1.0, "400": 3.0, "600": 5.0}
