@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wellio.evaluate.replay import Answers, Progress
+from wellio.evaluate.replay import Answers
+from wellio.evaluate.telling import Progress
 from wellio.learning.features import NAMES, Floats
 from wellio.learning.practices import FIRST_MONDAY, WEEK
 

@@ -2,7 +2,7 @@
 
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from time import process_time
@@ -10,6 +10,7 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
+from wellio.evaluate.telling import Progress
 from wellio.learning.answers import Outcome, Prediction
 from wellio.learning.churn import Learner
 from wellio.learning.clients import ACTIVES, FIRST, LAST, ORDER, VISITS
@@ -21,8 +22,6 @@ from wellio.learning.questions import Batch
 AT_ONCE = 200  # predictions, as the product makes them
 WATCHED_CLIENTS = 5000
 CUT_SEED = 20_261_123
-
-Progress = Callable[[int], None]
 
 
 @dataclass(slots=True)
