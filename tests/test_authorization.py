@@ -20,8 +20,8 @@ from tests.factories import PASSWORD, House, make_client, make_house, sign_in
 from tests.owner import as_owner
 from wellio.accounts.actors import Actor
 from wellio.accounts.invitations import INSERT_INVITATION
-from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.chat.messages import MessageWriter
+from wellio.chat.openings import NewConversation, create_conversation
 from wellio.chat.reports import BODY as REPORTED_BODY
 from wellio.chat.scheduled_messages import COLUMN as SCHEDULED_BODY
 from wellio.chat.values import NewMessage

@@ -17,8 +17,8 @@ from wellio.accounts.actors import Actor, Role
 from wellio.accounts.passwords import Passwords
 from wellio.accounts.practices import Practice, insert_practice, registered_event
 from wellio.accounts.users import User, find_credentials, insert_user
-from wellio.chat.conversations import NewConversation, create_conversation
 from wellio.chat.messages import MessageWriter, NewMessage
+from wellio.chat.openings import NewConversation, create_conversation
 from wellio.config import Config
 from wellio.db import Connection, open_database
 from wellio.errors import Conflict

@@ -9,8 +9,9 @@ import pytest
 
 from tests.factories import House, make_house
 from wellio.accounts.actors import Actor
-from wellio.chat.conversations import Conversation, NewConversation, create_conversation
+from wellio.chat.conversations import Conversation
 from wellio.chat.messages import MessageWriter, NewMessage, Sent
+from wellio.chat.openings import NewConversation, create_conversation
 from wellio.db import Database
 from wellio.live import Live, Push
 from wellio.metrics import Metrics

@@ -12,14 +12,12 @@ from wellio.chat.conversations import (
     Conversation,
     ConversationChanges,
     ConversationQuery,
-    NewConversation,
     change_conversation,
-    create_conversation,
     get_conversation,
     list_conversations,
-    open_conversation,
 )
 from wellio.chat.history import sync
+from wellio.chat.openings import NewConversation, create_conversation, open_conversation
 from wellio.db import Database
 from wellio.encoding import to_json
 from wellio.errors import Forbidden, Invalid, NotFound, PreconditionFailed

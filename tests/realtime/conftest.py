@@ -17,7 +17,7 @@ from tests.realtime.javascript import JavaScript, javascript
 from tests.waiting import eventually
 from wellio.accounts.actors import Actor
 from wellio.app import build_app, open_services
-from wellio.chat.conversations import NewConversation, create_conversation
+from wellio.chat.openings import NewConversation, create_conversation
 from wellio.config import Config
 from wellio.db import Database
 from wellio.handlers.connections import Runner

@@ -17,11 +17,11 @@ from wellio.chat.conversations import (
     Conversation,
     ConversationRole,
     check_manager,
-    check_reachable,
     get_conversation,
     get_conversation_of,
 )
 from wellio.chat.log import Entry, append, append_all, lock_conversation, publish_entry
+from wellio.chat.openings import check_reachable
 from wellio.db import Connection, Row
 from wellio.errors import Conflict, Forbidden, NotFound
 from wellio.live import Live

@@ -5,12 +5,11 @@ from wellio.chat.conversations import (
     Conversation,
     ConversationChanges,
     ConversationQuery,
-    NewConversation,
     change_conversation,
-    open_conversation,
 )
 from wellio.chat.drafts import OwnConversation, get_own_conversation, list_own_conversations
 from wellio.chat.history import MessageQuery, list_messages
+from wellio.chat.openings import NewConversation, open_conversation
 from wellio.chat.receipts import ReadState, ReadUpTo, mark_read
 from wellio.chat.values import Message
 from wellio.handlers.routes import Call, NoInput, Reply, Route
