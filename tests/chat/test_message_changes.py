@@ -1,11 +1,14 @@
 """Edits and deletions: by whom, what they leave, and what a repeat comes to."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
+from tests.api import Answer, Api
 from tests.chat.conftest import Chat
+from tests.factories import House
 from wellio.accounts.actors import Actor
 from wellio.chat.held_messages import Changed
 from wellio.chat.history import get_message
@@ -117,3 +120,33 @@ async def test_changes_at_the_same_moment_leave_no_hole_and_end_as_one_of_them(c
     assert seqs == list(range(1, 1 + 1 + len(done) - len(refused)))
     assert all(isinstance(error, Conflict) for error in refused)
     assert (await get_message(chat.db, house.client, sent.message.id)).body == ""
+
+
+async def test_idempotency_key_keeps_no_words_and_a_repeat_gets_what_is_there_by_now(api: Api, house: House) -> None:
+    opens = {"kind": "direct", "member_ids": [str(house.client.user_id)]}
+    direct = (await api.post("/api/v1/conversations", house.coach, opens)).data["id"]
+    canary, later = "words that will be regretted", (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    said = {"conversation_id": direct, "body": canary}
+    waits = {"client_message_id": str(uuid4()), "body": canary, "send_at": later}
+    posts = {
+        "/api/v1/messages": said,
+        f"/api/v1/conversations/{direct}/scheduled-messages": waits,
+        "/api/v1/conversations": opens,  # with its last message
+    }
+
+    async def post(path: str) -> Answer:
+        return await api.post(path, house.coach, posts[path], headers={"Idempotency-Key": "once"})
+
+    first = {path: await post(path) for path in posts}
+    for path, answer in first.items():
+        assert answer.status in (200, 201), path
+        again = await post(path)
+        assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true"), path
+        assert again.data == answer.data, path
+    kept = await api.db.fetchval("select string_agg(convert_from(answer, 'UTF8'), ' ') from idempotency_keys")
+    assert first["/api/v1/messages"].data["id"] in kept
+    assert canary not in kept
+    await api.call("DELETE", f"/api/v1/messages/{first['/api/v1/messages'].data['id']}", house.coach)
+    again = await post("/api/v1/messages")
+    assert (again.status, again.data["body"]) == (201, "")
+    assert again.data["deleted_at"]

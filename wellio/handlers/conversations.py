@@ -1,11 +1,14 @@
 """/api/v1/conversations"""
 
+from uuid import UUID
+
 from wellio.accounts.actors import STAFF
 from wellio.chat.conversations import (
     Conversation,
     ConversationChanges,
     ConversationQuery,
     change_conversation,
+    get_conversation,
 )
 from wellio.chat.drafts import OwnConversation, get_own_conversation, list_own_conversations
 from wellio.chat.history import MessageQuery, list_messages
@@ -26,6 +29,10 @@ async def post_conversation(call: Call[NewConversation, NoInput]) -> Reply:
     services = call.services
     opened = await open_conversation(services.outbox, services.live, call.actor, call.body, once=call.once)
     return Reply(opened.conversation, 201 if opened.created else 200)
+
+
+async def _conversation_again(call: Call[NewConversation, NoInput], conversation_id: UUID) -> Conversation:
+    return await get_conversation(call.services.db, call.actor, conversation_id)
 
 
 async def get_conversation_by_id(call: Call[NoInput, NoInput]) -> OwnConversation:
@@ -68,7 +75,7 @@ ROUTES = (
     ),
     Route(
         method="POST", path=BASE, handler=post_conversation, tag="conversations",
-        body=NewConversation, answer=Conversation, status=201, creates=True,
+        body=NewConversation, answer=Conversation, status=201, creates=True, again=_conversation_again,
     ),
     Route(
         method="GET", path=ONE, handler=get_conversation_by_id, tag="conversations", answer=OwnConversation, reads=True,

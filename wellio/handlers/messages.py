@@ -38,6 +38,10 @@ def _name(call: Call[PostedMessage, NoInput]) -> UUID:
     return uuid5(KEYS, f"{call.once.user_id}/{call.once.key}") if call.once else uuid4()
 
 
+async def _message_again(call: Call[PostedMessage, NoInput], message_id: UUID) -> Message:
+    return await get_message(call.services.db, call.actor, message_id)
+
+
 async def get_message_by_id(call: Call[NoInput, NoInput]) -> Message:
     """One message."""
     return await get_message(call.services.db, call.actor, call.ids["message_id"])
@@ -102,7 +106,8 @@ REACTION = f"{ONE}/reactions/{{emoji}}"
 ROUTES = (
     Route(
         method="POST", path=BASE, handler=post_message, tag="messages",
-        body=PostedMessage, answer=Message, status=201, creates=True, errors=(404,), limit="messages",
+        body=PostedMessage, answer=Message, status=201, creates=True, again=_message_again, errors=(404,),
+        limit="messages",
     ),
     Route(method="GET", path=f"{BASE}/unread-count", handler=get_unread_count, tag="messages", answer=UnreadCount),
     Route(

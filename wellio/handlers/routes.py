@@ -49,6 +49,7 @@ SCOPES: web.AppKey[frozenset[str]] = web.AppKey("scopes", frozenset)
 HANDLER_TIMEOUT_S = 15.0
 # Of a body: no model has so many, and each unknown one costs a sentence.
 MAX_FIELDS = 200
+REPLAYED = {"Idempotent-Replayed": "true"}
 
 Body = TypeVar("Body")
 Query = TypeVar("Query")
@@ -117,6 +118,7 @@ class StoredFile:
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
+ReadAgain = Callable[[Call[Any, Any], UUID], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,8 @@ class Route:
     may call it. `reads`: the answer is personal data, and who reads it goes into the audit log. `limit`: the rate
     limit that counts beside those of user and address (wellio/limits.py). `media`: what an answer that is a file holds.
     `multipart`: the handler reads the body, a form with a `file`, itself. `takes_s`: how long the handler may.
+    `again`: reads what was made, by its id, to answer a repeated Idempotency-Key: of what people may erase, the key
+    keeps the id alone. Else it keeps the first answer.
     """
 
     method: str
@@ -147,6 +151,7 @@ class Route:
     media: str = CONTENT_TYPE
     multipart: bool = False
     takes_s: float = HANDLER_TIMEOUT_S
+    again: ReadAgain | None = None
 
     @property
     def name(self) -> str:
@@ -204,13 +209,12 @@ def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespons
             async with asyncio.timeout(request.app[SERVICES].http.body_s + route.takes_s):
                 call = await _call(route, request)
                 async with asyncio.timeout(route.takes_s):
-                    result = await route.handler(call)
+                    result = await _result(route, call)
             if route.reads:
                 call.services.audit.note(Outcome.READ, shown_by(result))
             return _response(route, result)
         except AlreadyAnswered as repeat:
-            headers = {"Idempotent-Replayed": "true"}
-            return _json(repeat.answer, status=repeat.status, headers=headers)
+            return _json(repeat.answer, status=repeat.status, headers=REPLAYED)
         except (Unauthorized, Forbidden, NotFound) as error:
             _note_denial(route, request, error)
             raise
@@ -218,6 +222,17 @@ def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespons
             raise Unavailable("This took too long and was given up.", retry_after_s=5, code="TIMEOUT") from None
 
     return serve
+
+
+async def _result(route: Route, call: Call[Any, Any]) -> Any:
+    """Raises AlreadyAnswered for a repeat of what is answered by the words that were kept."""
+    try:
+        return await route.handler(call)
+    except AlreadyAnswered as repeat:
+        if route.again is None:
+            raise
+        made = UUID(orjson.loads(repeat.answer)["data"]["id"])
+        return Reply(await route.again(call, made), repeat.status, REPLAYED)
 
 
 def _note_denial(route: Route, request: web.Request, error: WellioError) -> None:
@@ -365,8 +380,12 @@ def _once(route: Route, request: web.Request, caller: Actor | None, raw: bytes) 
         operation=route.name,
         body=raw,
         status=route.status,
-        render=render,
+        render=render if route.again is None else _render_id,
     )
+
+
+def _render_id(made: Any) -> bytes:
+    return render({"id": made.id})
 
 
 def render(value: Any) -> bytes:

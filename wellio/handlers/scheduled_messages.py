@@ -1,5 +1,7 @@
 """/api/v1/scheduled-messages, and /api/v1/conversations/{conversation_id}/scheduled-messages"""
 
+from uuid import UUID
+
 from wellio.chat.scheduled_messages import (
     NewScheduledMessage,
     ScheduledMessage,
@@ -28,6 +30,10 @@ async def post_scheduled_message(call: Call[NewScheduledMessage, NoInput]) -> Re
         services.outbox, services.live, services.sealer, call.actor, conversation_id, call.body, once=call.once
     )
     return Reply(scheduled.message, 201 if scheduled.created else 200)
+
+
+async def _scheduled_again(call: Call[NewScheduledMessage, NoInput], scheduled_id: UUID) -> ScheduledMessage:
+    return await get_scheduled_message(call.services.db, call.services.sealer, call.actor, scheduled_id)
 
 
 async def get_scheduled_message_by_id(call: Call[NoInput, NoInput]) -> ScheduledMessage:
@@ -67,7 +73,8 @@ ROUTES = (
     ),
     Route(
         method="POST", path=f"{CONVERSATION}/scheduled-messages", handler=post_scheduled_message, tag="messages",
-        body=NewScheduledMessage, answer=ScheduledMessage, status=201, creates=True, errors=(409,),
+        body=NewScheduledMessage, answer=ScheduledMessage, status=201, creates=True, again=_scheduled_again,
+        errors=(409,),
     ),
     Route(method="GET", path=ONE, handler=get_scheduled_message_by_id, tag="messages", answer=ScheduledMessage),
     Route(
