@@ -240,6 +240,42 @@ async def test_edits_deletions_and_reactions_are_acked_with_their_place_and_reac
         assert refused["error"]["code"] == code, event
 
 
+async def test_changes_and_denials_stand_in_the_audit_log_as_those_of_rest_do(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    rows: list[Any] = []
+
+    async def told(count: int) -> bool:
+        rows[:] = await process.services.db.fetch("select * from audit_log order by at, position")
+        return len(rows) >= count
+
+    for transport in ("websocket", "polling"):
+        coach, stranger = [
+            await phones.connect(process.token(actor), transports=[transport]) for actor in (house.coach, house.owner)
+        ]
+        said = UUID((await coach.call("message:send", message(direct)))["data"]["id"])
+        of_message, before = {"message_id": str(said)}, len(rows)
+        for event, payload in (
+            ("reaction:set", {**of_message, "emoji": "👍", "on": True}),
+            ("message:edit", {**of_message, "body": "Hello again"}),
+            ("message:delete", of_message),
+            ("message:read", {"conversation_id": str(direct), "seq": 1}),  # chat keeps it itself
+        ):
+            assert (await coach.call(event, payload))["ok"], event
+        assert not (await stranger.call("message:edit", {**of_message, "body": "Mine"}))["ok"]
+        assert not (await stranger.call("message:send", message(direct)))["ok"]
+        await eventually(lambda before=before: told(before + 5))  # type: ignore[misc]
+        assert [(r["action"], r["outcome"], r["actor_id"], r["subject_id"]) for r in rows[before:]] == [
+            ("reaction:set", "done", house.coach.user_id, said),
+            ("message:edit", "done", house.coach.user_id, said),
+            ("message:delete", "done", house.coach.user_id, said),
+            ("message:edit", "denied", house.owner.user_id, said),
+            ("message:send", "denied", house.owner.user_id, direct),
+        ], transport
+    assert {(r["practice_id"], r["address"]) for r in rows} == {(house.practice.id, "127.0.0.1")}
+    assert {r["session_id"] for r in rows} == {house.coach.session_id, house.owner.session_id}
+
+
 async def test_typing_goes_to_the_other_members_only(process: Process, phones: Phones, house: House) -> None:
     group = await open_conversation(process.services.db, house.owner, house.coach, house.client)
     typer, typers_tablet = [await phones.connect(process.token(house.coach)) for _ in range(2)]

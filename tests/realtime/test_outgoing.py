@@ -11,6 +11,7 @@ from wellio.realtime.outgoing import (
     MAX_QUEUED_BYTES,
     MAX_QUEUED_PACKETS,
     PACKETS_PER_POLL,
+    STUCK_S,
     Encoded,
     Outgoing,
     Turn,
@@ -44,6 +45,23 @@ async def test_packets_come_in_order_and_a_poll_takes_no_more_than_clients_accep
     assert [len(p) for p in polls] == [PACKETS_PER_POLL] * 3
     assert [packet for p in polls for packet in p] == packets
     assert (outgoing.qsize(), outgoing.bytes) == (0, 0)
+
+
+async def test_reader_that_takes_nothing_for_long_is_too_slow_however_little_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outgoing, clock, overflowed = polling(), [100.0], []
+    monkeypatch.setattr("wellio.realtime.outgoing.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    outgoing.on_overflow = lambda: overflowed.append(clock[0])
+    for _ in range(3):
+        for _ in range(PACKETS_PER_POLL):
+            outgoing.put_nowait(Encoded(b"4"))
+        clock[0] += STUCK_S
+        await poll(outgoing)  # some, late, and then nothing more
+    for _ in range(2):
+        outgoing.put_nowait(Encoded(b"4"))
+        clock[0] += STUCK_S + 1
+    assert overflowed == [100.0 + 4 * STUCK_S + 1]
 
 
 async def test_waiting_poll_gets_what_comes() -> None:

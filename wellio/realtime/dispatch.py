@@ -13,14 +13,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from wellio.attribution import attribute
+from wellio.audit import Outcome
 from wellio.encoding import to_json
-from wellio.errors import Malformed, TooMany, Unauthorized, WellioError
+from wellio.errors import Forbidden, Malformed, NotFound, TooMany, Unauthorized, WellioError
 from wellio.metrics import Metrics
 from wellio.realtime.devices import Device, Devices
 from wellio.realtime.engine import Acknowledge
 from wellio.realtime.errors import INTERNAL, invalid, refusal
 from wellio.realtime.events import INCOMING, Ack, Events, Incoming, Pending
 from wellio.realtime.payloads import parse_event
+from wellio.values import Input
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class Dispatch:
         except ValidationError as error:
             raise invalid(error) from None
         await _until_its_turn(device, incoming)
+        _attribute(device, name, body)
         return await incoming.handle(self._events, device, body)
 
     def _done(
@@ -83,6 +87,8 @@ class Dispatch:
     def _answer_to(self, connection: str, name: str, error: BaseException) -> Mapping[str, Any]:
         if isinstance(error, TooMany):
             self._cut_off_flood(connection)
+        if isinstance(error, Forbidden | NotFound):
+            self._events.services.audit.note(Outcome.DENIED, code=error.code)
         if isinstance(error, WellioError):
             return refusal(error)
         log.error("event failed", extra={"event": name}, exc_info=error)
@@ -100,6 +106,19 @@ class Dispatch:
         outcome = "ok" if answer["ok"] else answer["error"]["code"]
         self._metrics.socket_events.labels(name if name in INCOMING else "unknown", outcome).inc()
         acknowledge(to_json(answer))
+
+
+def _attribute(device: Device, name: str, body: Input) -> None:
+    """For the audit log: what this event changes, or is denied, is done by the device's user, from where it came in."""
+    actor = device.actor
+    attribute(
+        operation=name,
+        practice_id=actor.practice_id,
+        user_id=actor.user_id,
+        role=actor.role.value,
+        session_id=actor.session_id,
+        subject_id=getattr(body, "message_id", None) or getattr(body, "conversation_id", None),
+    )
 
 
 async def _until_its_turn(device: Device, incoming: Incoming) -> None:

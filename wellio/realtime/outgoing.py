@@ -6,6 +6,7 @@ aiohttp 3.14 (`WebSocketResponse._writer`), as `engine.py` does on the rest.
 
 import asyncio
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +16,8 @@ from engineio.packet import MESSAGE, NOOP, Packet
 
 MAX_QUEUED_PACKETS = 512
 MAX_QUEUED_BYTES = 1024 * 1024
+# Of a reader that takes nothing, though little comes: it may well answer pings.
+STUCK_S = 15.0
 # What one polling answer may hold; engine.io's own clients refuse more.
 PACKETS_PER_POLL = 16
 MAX_FRAMES_BYTES = 64 * 1024
@@ -92,6 +95,7 @@ class Outgoing:
         self._handed = 0
         self.bytes = 0
         self._allowed_packets, self._allowed_bytes = MAX_QUEUED_PACKETS, MAX_QUEUED_BYTES
+        self._moved_at = 0.0  # when a packet was last taken, or came into the empty queue (monotonic)
         self._frames: list[bytes] = []  # written at the end of this turn of the event loop
         self._frames_size = 0
         self._socket: Any = None  # engineio.AsyncSocket
@@ -128,14 +132,22 @@ class Outgoing:
             if self.aborted or self._written(packet):
                 return
             self.flush()
-            if len(self._packets) >= self._allowed_packets or self.bytes + _size(packet) > self._allowed_bytes:
+            if self._too_much(packet):
                 self.on_overflow()
                 return
             self.bytes += _size(packet)
         else:
             self._over.set()
+        if not self._packets:
+            self._moved_at = time.monotonic()
         self._packets.append(packet)
         self._wake()
+
+    def _too_much(self, packet: Packet) -> bool:
+        """More than may wait, or what waits has not moved for long."""
+        if len(self._packets) >= self._allowed_packets or self.bytes + _size(packet) > self._allowed_bytes:
+            return True
+        return bool(self._packets) and time.monotonic() - self._moved_at > STUCK_S
 
     async def get(self) -> Packet | None:
         while not self._packets:
@@ -160,6 +172,7 @@ class Outgoing:
         if not self._packets or self._handed >= PACKETS_PER_POLL:
             raise asyncio.QueueEmpty
         self._handed += 1
+        self._moved_at = time.monotonic()
         packet = self._packets.popleft()
         if not self._packets:
             self._allowed_packets, self._allowed_bytes = MAX_QUEUED_PACKETS, MAX_QUEUED_BYTES
