@@ -109,6 +109,75 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.count_days(practice uuid, zone text, days date[]) RETURNS TABLE(day date, coach_id uuid, total bigint, open bigint, completed bigint, no_show bigint, cancelled bigint, late_cancelled bigint, cancelled_by_coach bigint, booked_seconds numeric, attended bigint, missed bigint, late bigint, new_clients bigint, attended_by uuid[])
+    LANGUAGE sql STABLE
+    AS $$
+    with found as materialized (
+        select d.day, s.coach_id, s.id, s.status, s.ends_at - s.starts_at as length
+        from spans_of_days(zone, days) d
+        join sessions s on s.practice_id = practice and s.starts_at >= d.first and s.starts_at < d.until
+        where (s.starts_at at time zone zone)::date = d.day
+    ), booked as (
+        select f.day, f.coach_id, count(*) as total,
+               count(*) filter (where f.status in ('scheduled', 'in_progress')) as open,
+               count(*) filter (where f.status = 'completed') as completed,
+               count(*) filter (where f.status = 'no_show') as no_show,
+               count(*) filter (where f.status = 'cancelled') as cancelled,
+               count(*) filter (where f.status = 'late_cancelled') as late_cancelled,
+               count(*) filter (where f.status = 'cancelled_by_coach') as cancelled_by_coach,
+               coalesce(extract(epoch from sum(f.length)
+                   filter (where f.status in ('scheduled', 'in_progress', 'completed', 'no_show'))), 0)
+                   as booked_seconds
+        from found f
+        where f.status <> 'held'
+        group by f.day, f.coach_id
+    ), places as (
+        select f.day, f.coach_id, count(*) filter (where p.status = 'attended') as attended,
+               count(*) filter (where p.status = 'no_show') as missed,
+               count(*) filter (where p.status = 'late_cancelled') as late,
+               array_agg(distinct p.client_id) filter (where p.status = 'attended') as attended_by
+        from found f
+        join session_participants p on p.practice_id = practice and p.session_id = f.id
+        where p.status in ('attended', 'no_show', 'late_cancelled')
+        group by f.day, f.coach_id
+    ), joined as (
+        select d.day, c.coach_id, count(*) as new_clients
+        from spans_of_days(zone, days) d
+        join clients c on c.practice_id = practice and c.created_at >= d.first and c.created_at < d.until
+        where (c.created_at at time zone zone)::date = d.day
+        group by d.day, c.coach_id
+    ), parts as (
+        select b.*, 0::bigint as attended, 0::bigint as missed, 0::bigint as late, 0::bigint as new_clients,
+               null::uuid[] as attended_by
+        from booked b
+        union all
+        select p.day, p.coach_id, 0, 0, 0, 0, 0, 0, 0, 0, p.attended, p.missed, p.late, 0, p.attended_by
+        from places p
+        union all
+        select j.day, j.coach_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, j.new_clients, null
+        from joined j
+    )
+    select day, coach_id, sum(total)::bigint, sum(open)::bigint, sum(completed)::bigint, sum(no_show)::bigint,
+           sum(cancelled)::bigint, sum(late_cancelled)::bigint, sum(cancelled_by_coach)::bigint, sum(booked_seconds),
+           sum(attended)::bigint, sum(missed)::bigint, sum(late)::bigint, sum(new_clients)::bigint,
+           coalesce(max(attended_by), '{}')
+    from parts
+    group by day, coach_id
+$$;
+
+CREATE FUNCTION public.count_revenue_days(practice uuid, zone text, days date[]) RETURNS TABLE(day date, coach_id uuid, currency text, paid_minor bigint, refunded_minor bigint)
+    LANGUAGE sql STABLE
+    AS $$
+    select d.day, c.coach_id, p.currency,
+           coalesce(sum(p.net_minor) filter (where p.kind in ('payment', 'payment_void')), 0)::bigint,
+           coalesce(-sum(p.net_minor) filter (where p.kind in ('refund', 'refund_void')), 0)::bigint
+    from spans_of_days(zone, days) d
+    join payments p on p.practice_id = practice and p.paid_at >= d.first and p.paid_at < d.until
+    join clients c on c.practice_id = practice and c.id = p.client_id
+    where (p.paid_at at time zone zone)::date = d.day
+    group by d.day, c.coach_id, p.currency
+$$;
+
 CREATE FUNCTION public.count_sealed(table_name text, column_name text) RETURNS TABLE(key_id text, how_many bigint)
     LANGUAGE plpgsql STABLE
     AS $_$
@@ -141,6 +210,31 @@ CREATE FUNCTION public.counted_clients(practice uuid, viewer_role text, viewer u
                           wanted_band, active_from, active_to, created_from, created_to, word, other_words) m
     where coalesce(active_from, active_to, created_from, created_to) is not null or word is not null
        or viewer_role = 'client'
+$$;
+
+CREATE FUNCTION public.daily_between(practice uuid, zone text, first date, until date) RETURNS TABLE(day date, coach_id uuid, total bigint, open bigint, completed bigint, no_show bigint, cancelled bigint, late_cancelled bigint, cancelled_by_coach bigint, booked_seconds numeric, attended bigint, missed bigint, late bigint, new_clients bigint, attended_by uuid[])
+    LANGUAGE sql STABLE
+    AS $$
+    with stale as materialized (select array(select stale_days(practice, zone, first, until)) as days)
+    select f.day, f.coach_id, f.total, f.open, f.completed, f.no_show, f.cancelled, f.late_cancelled,
+           f.cancelled_by_coach, f.booked_seconds, f.attended, f.missed, f.late, f.new_clients, f.attended_by
+    from daily_figures f
+    where f.practice_id = practice and f.day >= first and f.day < until
+      and f.day not in (select unnest(stale.days) from stale)
+    union all
+    select n.* from stale, count_days(practice, zone, stale.days) n
+$$;
+
+CREATE FUNCTION public.daily_revenue_between(practice uuid, zone text, first date, until date) RETURNS TABLE(day date, coach_id uuid, currency text, paid_minor bigint, refunded_minor bigint)
+    LANGUAGE sql STABLE
+    AS $$
+    with stale as materialized (select array(select stale_days(practice, zone, first, until)) as days)
+    select f.day, f.coach_id, f.currency, f.paid_minor, f.refunded_minor
+    from daily_revenue f
+    where f.practice_id = practice and f.day >= first and f.day < until
+      and f.day not in (select unnest(stale.days) from stale)
+    union all
+    select n.* from stale, count_revenue_days(practice, zone, stale.days) n
 $$;
 
 CREATE FUNCTION public.end_sessions_of_changed_user() RETURNS trigger
@@ -306,12 +400,69 @@ CREATE FUNCTION public.matching_clients(practice uuid, viewer_role text, viewer 
            or c.search_text like all (array(select search_pattern(w) from unnest(other_words) w)))
 $$;
 
-CREATE FUNCTION public.part_of(instant timestamp with time zone, firsts timestamp with time zone[], ends timestamp with time zone[]) RETURNS integer
+CREATE FUNCTION public.note_changed_days() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if tg_table_name = 'sessions' then
+        insert into rollup_changes (practice_id, instant)
+        select distinct c.practice_id, quarter_of(c.starts_at) from changed c;
+
+    elsif tg_table_name = 'session_participants' then
+        insert into rollup_changes (practice_id, instant)
+        select distinct c.practice_id, quarter_of(c.starts_at) from changed c where c.status not in ('booked', 'cancelled');
+
+    elsif tg_table_name = 'payments' then
+        insert into rollup_changes (practice_id, instant)
+        select distinct c.practice_id, quarter_of(c.paid_at) from changed c;
+
+    else
+        insert into rollup_changes (practice_id, instant)
+        select distinct c.practice_id, quarter_of(c.created_at) from changed c;
+
+    end if;
+
+    return null;
+
+end
+$$;
+
+CREATE FUNCTION public.note_moved_client() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into rollup_changes (practice_id, instant)
+    select new.practice_id, quarter_of(old.created_at)
+    union
+    select new.practice_id, quarter_of(new.created_at)
+    union
+    select new.practice_id, quarter_of(p.paid_at)
+    from payments p
+    where p.practice_id = new.practice_id and p.client_id = new.id;
+
+    return null;
+
+end
+$$;
+
+CREATE FUNCTION public.note_moved_session() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into rollup_changes (practice_id, instant)
+    select new.practice_id, t from (values (quarter_of(old.starts_at)), (quarter_of(new.starts_at))) v (t) group by t;
+
+    return null;
+
+end
+$$;
+
+CREATE FUNCTION public.part_of(day date, firsts date[], ends date[]) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    select case when instant >= firsts[1] and instant < ends[1] then 1
-                when instant >= firsts[2] and instant < ends[2] then 2
-                when instant >= firsts[3] and instant < ends[3] then 3 end
+    select case when day >= firsts[1] and day < ends[1] then 1
+                when day >= firsts[2] and day < ends[2] then 2
+                when day >= firsts[3] and day < ends[3] then 3 end
 $$;
 
 CREATE FUNCTION public.participant_status(session_status text) RETURNS text
@@ -324,6 +475,12 @@ CREATE FUNCTION public.participant_status(session_status text) RETURNS text
         when 'cancelled' then 'cancelled'
         when 'cancelled_by_coach' then 'cancelled'
         else 'booked' end
+$$;
+
+CREATE FUNCTION public.quarter_of(instant timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select date_bin('15 minutes', instant, timestamptz '2000-01-01 00:00:00+00')
 $$;
 
 CREATE FUNCTION public.raise_sequence() RETURNS trigger
@@ -442,6 +599,27 @@ CREATE FUNCTION public.session_places(practice uuid, session uuid, viewer_role t
     from session_participants p
     join clients c on c.practice_id = practice and c.id = p.client_id
     where p.practice_id = practice and p.session_id = session
+$$;
+
+CREATE FUNCTION public.spans_of_days(zone text, days date[]) RETURNS TABLE(day date, first timestamp with time zone, until timestamp with time zone)
+    LANGUAGE sql STABLE
+    AS $$
+    select d.day, (d.day::timestamp at time zone zone) - interval '3 hours',
+           ((d.day + 1)::timestamp at time zone zone) + interval '3 hours'
+    from (select distinct unnest(days)) d (day)
+$$;
+
+CREATE FUNCTION public.stale_days(practice uuid, zone text, first date, until date) RETURNS SETOF date
+    LANGUAGE sql STABLE
+    AS $$
+    select distinct (c.instant at time zone zone)::date
+    from rollup_changes c
+    where c.practice_id = practice
+      and (c.instant at time zone zone)::date >= first and (c.instant at time zone zone)::date < until
+    union
+    select d::date
+    from generate_series(first::timestamp, until - interval '1 day', interval '1 day') d
+    where not exists (select from rollups r where r.practice_id = practice and r.timezone = zone)
 $$;
 
 CREATE FUNCTION public.update_sealed(table_name text, row_key text, column_name text, row_ids uuid[], sealed bytea[]) RETURNS void
@@ -848,6 +1026,34 @@ CREATE TABLE public.credit_lots (
     expires_at timestamp with time zone,
     charge_id uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.daily_figures (
+    practice_id uuid NOT NULL,
+    day date NOT NULL,
+    coach_id uuid,
+    total integer NOT NULL,
+    open integer NOT NULL,
+    completed integer NOT NULL,
+    no_show integer NOT NULL,
+    cancelled integer NOT NULL,
+    late_cancelled integer NOT NULL,
+    cancelled_by_coach integer NOT NULL,
+    booked_seconds numeric NOT NULL,
+    attended integer NOT NULL,
+    missed integer NOT NULL,
+    late integer NOT NULL,
+    new_clients integer NOT NULL,
+    attended_by uuid[] NOT NULL
+);
+
+CREATE TABLE public.daily_revenue (
+    practice_id uuid NOT NULL,
+    day date NOT NULL,
+    coach_id uuid,
+    currency text NOT NULL,
+    paid_minor bigint NOT NULL,
+    refunded_minor bigint NOT NULL
 );
 
 CREATE TABLE public.drafts (
@@ -1264,6 +1470,16 @@ CREATE TABLE public.replays (
     ended_at timestamp with time zone
 );
 
+CREATE TABLE public.rollup_changes (
+    practice_id uuid NOT NULL,
+    instant timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.rollups (
+    practice_id uuid NOT NULL,
+    timezone text NOT NULL
+);
+
 CREATE TABLE public.scheduled_messages (
     id uuid NOT NULL,
     practice_id uuid NOT NULL,
@@ -1674,6 +1890,12 @@ ALTER TABLE ONLY public.credit_lots
 ALTER TABLE ONLY public.credit_lots
     ADD CONSTRAINT credit_lots_practice_id_id_key UNIQUE (practice_id, id);
 
+ALTER TABLE ONLY public.daily_figures
+    ADD CONSTRAINT daily_figures_key UNIQUE NULLS NOT DISTINCT (practice_id, day, coach_id);
+
+ALTER TABLE ONLY public.daily_revenue
+    ADD CONSTRAINT daily_revenue_key UNIQUE NULLS NOT DISTINCT (practice_id, day, coach_id, currency);
+
 ALTER TABLE ONLY public.drafts
     ADD CONSTRAINT drafts_once UNIQUE (conversation_id, user_id);
 
@@ -1817,6 +2039,9 @@ ALTER TABLE ONLY public.reminders_sent
 
 ALTER TABLE ONLY public.replays
     ADD CONSTRAINT replays_pkey PRIMARY KEY (practice_id);
+
+ALTER TABLE ONLY public.rollups
+    ADD CONSTRAINT rollups_pkey PRIMARY KEY (practice_id);
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_once UNIQUE (conversation_id, sender_id, client_message_id);
@@ -2033,6 +2258,8 @@ CREATE INDEX refresh_tokens_session_idx ON public.refresh_tokens USING btree (se
 
 CREATE INDEX reminders_sent_age_idx ON public.reminders_sent USING btree (starts_at);
 
+CREATE INDEX rollup_changes_practice_idx ON public.rollup_changes USING btree (practice_id, instant);
+
 CREATE INDEX scheduled_messages_due_idx ON public.scheduled_messages USING btree (due_at, id) WHERE (status = ANY (ARRAY['waiting'::text, 'sending'::text]));
 
 CREATE INDEX scheduled_messages_sender_idx ON public.scheduled_messages USING btree (practice_id, sender_id, send_at);
@@ -2099,9 +2326,15 @@ CREATE TRIGGER charges_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public
 
 CREATE TRIGGER clients_added_counted AFTER INSERT ON public.clients REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION public.count_added_clients();
 
+CREATE TRIGGER clients_added_rollup AFTER INSERT ON public.clients REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.note_changed_days();
+
 CREATE TRIGGER clients_changed_counted AFTER UPDATE ON public.clients FOR EACH ROW WHEN (((((old.coach_id IS DISTINCT FROM new.coach_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.churn_band IS DISTINCT FROM new.churn_band)) OR (old.tags IS DISTINCT FROM new.tags))) EXECUTE FUNCTION public.count_changed_client();
 
+CREATE TRIGGER clients_changed_rollup AFTER UPDATE OF coach_id, created_at ON public.clients FOR EACH ROW WHEN (((old.coach_id IS DISTINCT FROM new.coach_id) OR (old.created_at IS DISTINCT FROM new.created_at))) EXECUTE FUNCTION public.note_moved_client();
+
 CREATE TRIGGER clients_deleted_counted AFTER DELETE ON public.clients FOR EACH ROW EXECUTE FUNCTION public.count_changed_client();
+
+CREATE TRIGGER clients_deleted_rollup AFTER DELETE ON public.clients REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.note_changed_days();
 
 CREATE TRIGGER credit_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.credit_entries FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
 
@@ -2111,6 +2344,8 @@ CREATE TRIGGER credit_lots_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON pu
 
 CREATE TRIGGER package_purchases_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.package_purchases FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
 
+CREATE TRIGGER payments_added_rollup AFTER INSERT ON public.payments REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.note_changed_days();
+
 CREATE TRIGGER payments_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.payments FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_ledger_change();
 
 CREATE TRIGGER payments_taken_back BEFORE INSERT ON public.payments FOR EACH ROW WHEN ((new.payment_id IS NOT NULL)) EXECUTE FUNCTION public.check_payment_taken_back();
@@ -2119,7 +2354,19 @@ CREATE TRIGGER predictions_band AFTER INSERT OR DELETE ON public.predictions FOR
 
 CREATE TRIGGER predictions_band_changed AFTER UPDATE OF band ON public.predictions FOR EACH ROW WHEN ((old.band IS DISTINCT FROM new.band)) EXECUTE FUNCTION public.follow_prediction();
 
+CREATE TRIGGER session_participants_added_rollup AFTER INSERT ON public.session_participants REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.note_changed_days();
+
+CREATE TRIGGER session_participants_changed_rollup AFTER UPDATE ON public.session_participants FOR EACH ROW WHEN ((((old.session_id IS DISTINCT FROM new.session_id) OR (old.client_id IS DISTINCT FROM new.client_id)) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION public.note_moved_session();
+
+CREATE TRIGGER session_participants_deleted_rollup AFTER DELETE ON public.session_participants REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.note_changed_days();
+
 CREATE TRIGGER session_participants_sequence BEFORE UPDATE OF status, sequence ON public.session_participants FOR EACH ROW EXECUTE FUNCTION public.raise_sequence();
+
+CREATE TRIGGER sessions_added_rollup AFTER INSERT ON public.sessions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.note_changed_days();
+
+CREATE TRIGGER sessions_changed_rollup AFTER UPDATE ON public.sessions FOR EACH ROW WHEN (((((old.coach_id IS DISTINCT FROM new.coach_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.starts_at IS DISTINCT FROM new.starts_at)) OR (old.ends_at IS DISTINCT FROM new.ends_at))) EXECUTE FUNCTION public.note_moved_session();
+
+CREATE TRIGGER sessions_deleted_rollup AFTER DELETE ON public.sessions REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.note_changed_days();
 
 CREATE TRIGGER sessions_participants AFTER INSERT OR UPDATE OF client_id, status, starts_at, ends_at ON public.sessions FOR EACH ROW EXECUTE FUNCTION public.follow_session();
 
@@ -2237,6 +2484,18 @@ ALTER TABLE ONLY public.credit_lots
 
 ALTER TABLE ONLY public.credit_lots
     ADD CONSTRAINT credit_lots_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
+
+ALTER TABLE ONLY public.daily_figures
+    ADD CONSTRAINT daily_figures_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.daily_figures
+    ADD CONSTRAINT daily_figures_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.daily_revenue
+    ADD CONSTRAINT daily_revenue_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.daily_revenue
+    ADD CONSTRAINT daily_revenue_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 
 ALTER TABLE ONLY public.drafts
     ADD CONSTRAINT drafts_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);
@@ -2399,6 +2658,12 @@ ALTER TABLE ONLY public.reminders_sent
 
 ALTER TABLE ONLY public.replays
     ADD CONSTRAINT replays_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.rollup_changes
+    ADD CONSTRAINT rollup_changes_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
+
+ALTER TABLE ONLY public.rollups
+    ADD CONSTRAINT rollups_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id);
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_conversation_fkey FOREIGN KEY (practice_id, conversation_id) REFERENCES public.conversations(practice_id, id);

@@ -80,7 +80,8 @@ async def _main(url: str, name: str | None, make_learner: MakeLearner) -> None:
         if name is None:
             console.print(_table(await list_last_runs(db)))
             return
-        work, metrics = Work(Outbox(db), find_sealer(), uploads_in(load_config().data_dir)), Metrics()
+        work = Work(Outbox(db), find_sealer(), uploads_in(load_config().data_dir), console.print)
+        metrics = Metrics()
         # Looked for a name that is wrong before anything is started.
         leads = find_job(name).by_learner
         leadership = Leadership(url, make_learner(work.outbox, Live(), metrics).run, metrics)

@@ -26,6 +26,7 @@ from wellio.jobs.mark_no_shows import mark_no_shows
 from wellio.jobs.mature_labels import mature_labels
 from wellio.jobs.move_waitlists import move_waitlists
 from wellio.jobs.remove_uploads import remove_uploads
+from wellio.jobs.roll_up_days import rebuild_rollups, roll_up_days
 from wellio.jobs.rotate_keys import rotate_keys
 from wellio.jobs.runs import abandon_runs, claim_run, finish_run
 from wellio.jobs.save_snapshot import save_snapshot
@@ -104,6 +105,18 @@ JOBS = (
         sum_client_counts,
         CronTrigger(second=50, timezone=UTC),
         "each minute: put together what changes have added to the counts of clients",
+    ),
+    Job(
+        "roll_up_days",
+        roll_up_days,
+        CronTrigger(second=5, timezone=UTC),
+        "each minute: count the days anew on which something changed",
+    ),
+    Job(
+        "rebuild_rollups",
+        rebuild_rollups,
+        CronTrigger(day="1st sun", hour=4, minute=11, timezone=UTC),
+        "monthly: count every day anew, as time zones may have got other rules",
     ),
     Job(
         "remove_uploads",

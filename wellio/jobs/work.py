@@ -17,6 +17,7 @@ class Work:
     outbox: Outbox
     sealer: Sealer | None = None  # where nothing sealed is dealt with
     files: UploadFiles | None = None  # where no files are
+    told: Callable[[str], None] = lambda _: None  # of its progress, whoever waits for it
 
     @property
     def db(self) -> Database:

@@ -1,6 +1,6 @@
 """Analytics: how the practice, or a coach, did in a period and in the one before.
 
-What is counted comes in six queries, whatever the size of the practice; summary.py makes figures of it.
+What is counted comes in four queries, whatever the size of the practice; summary.py makes figures of it.
 """
 
 import asyncio
@@ -45,50 +45,32 @@ where u.practice_id = $1 and u.role in ('owner', 'coach') and ($2::uuid is null 
 order by u.name, u.id
 """
 
-# $2: one coach's, or null for all. $3 and $4 bound the parts: 1 the period, 2 the one before, 3 the one before that;
-# $5 and $6 all of them, so that an index finds what lies between.
-COUNT_SESSIONS_BY_COACH = """
-select s.coach_id, t.part, count(*) as total,
-       count(*) filter (where s.status in ('scheduled', 'in_progress')) as open,
-       count(*) filter (where s.status = 'completed') as completed,
-       count(*) filter (where s.status = 'no_show') as no_show,
-       count(*) filter (where s.status = 'cancelled') as cancelled,
-       count(*) filter (where s.status = 'late_cancelled') as late_cancelled,
-       count(*) filter (where s.status = 'cancelled_by_coach') as cancelled_by_coach,
-       coalesce(round(extract(epoch from sum(s.ends_at - s.starts_at)
-           filter (where s.status in ('scheduled', 'in_progress', 'completed', 'no_show'))) / 60), 0)::bigint
-           as booked_minutes
-from sessions s
-cross join lateral (select part_of(s.starts_at, $3, $4) as part) t
-where s.practice_id = $1 and s.starts_at >= $5 and s.starts_at < $6 and t.part is not null
-  and ($2::uuid is null or s.coach_id = $2) and s.status <> 'held'
-group by s.coach_id, t.part
-"""
-
-COUNT_PLACES_BY_COACH = """
-select s.coach_id, t.part,
-       count(*) filter (where p.status = 'attended') as attended,
-       count(*) filter (where p.status = 'no_show') as missed,
-       count(*) filter (where p.status = 'late_cancelled') as late
-from sessions s
-cross join lateral (select part_of(s.starts_at, $3, $4) as part) t
-join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id
-where s.practice_id = $1 and s.starts_at >= $5 and s.starts_at < $6 and t.part is not null
-  and ($2::uuid is null or s.coach_id = $2)
-group by s.coach_id, t.part
+# Of the roll-ups, with what has changed since (rollups.py). $2 is the practice's zone, $3 and $4 bound all days; $5 and
+# $6 the parts: 1 the period, 2 the one before, 3 the one before that. $7: one coach's, or null for all.
+SUM_DAYS_BY_COACH = """
+select f.coach_id, t.part, sum(f.total)::bigint as total, sum(f.open)::bigint as open,
+       sum(f.completed)::bigint as completed, sum(f.no_show)::bigint as no_show,
+       sum(f.cancelled)::bigint as cancelled, sum(f.late_cancelled)::bigint as late_cancelled,
+       sum(f.cancelled_by_coach)::bigint as cancelled_by_coach,
+       round(sum(f.booked_seconds) / 60)::bigint as booked_minutes,
+       sum(f.attended)::bigint as attended, sum(f.missed)::bigint as missed, sum(f.late)::bigint as late,
+       sum(f.new_clients)::bigint as new_clients
+from daily_between($1, $2, $3, $4) f
+cross join lateral (select part_of(f.day, $5, $6) as part) t
+where t.part is not null and ($7::uuid is null or f.coach_id = $7)
+group by f.coach_id, t.part
 """
 
 # Who attended. A null coach: with any of them.
 COUNT_ACTIVE_CLIENTS = """
 with seen as (
-    select s.coach_id, p.client_id, bool_or(t.part = 1) as now, bool_or(t.part = 2) as before,
+    select f.coach_id, a.client_id, bool_or(t.part = 1) as now, bool_or(t.part = 2) as before,
            bool_or(t.part = 3) as earlier
-    from sessions s
-    cross join lateral (select part_of(s.starts_at, $3, $4) as part) t
-    join session_participants p on p.practice_id = s.practice_id and p.session_id = s.id and p.status = 'attended'
-    where s.practice_id = $1 and s.starts_at >= $5 and s.starts_at < $6 and t.part is not null
-      and ($2::uuid is null or s.coach_id = $2)
-    group by grouping sets ((s.coach_id, p.client_id), (p.client_id))
+    from daily_between($1, $2, $3, $4) f
+    cross join lateral (select part_of(f.day, $5, $6) as part) t
+    cross join lateral unnest(f.attended_by) a (client_id)
+    where t.part is not null and ($7::uuid is null or f.coach_id = $7)
+    group by grouping sets ((f.coach_id, a.client_id), (a.client_id))
 )
 select coach_id, count(*) filter (where now) as active_now, count(*) filter (where before) as active_before,
        count(*) filter (where earlier) as active_earlier, count(*) filter (where now and before) as retained_now,
@@ -97,24 +79,13 @@ from seen
 group by coach_id
 """
 
-COUNT_NEW_CLIENTS_BY_COACH = """
-select c.coach_id, t.part, count(*) as total
-from clients c
-cross join lateral (select part_of(c.created_at, $3, $4) as part) t
-where c.practice_id = $1 and c.created_at >= $5 and c.created_at < $6 and t.part is not null
-  and ($2::uuid is null or c.coach_id = $2)
-group by c.coach_id, t.part
-"""
-
 # Of the clients whom a coach has today.
 SUM_REVENUE_BY_COACH = """
-select c.coach_id, t.part, p.currency, sum(p.net_minor)::bigint as net_minor
-from payments p
-cross join lateral (select part_of(p.paid_at, $3, $4) as part) t
-join clients c on c.practice_id = p.practice_id and c.id = p.client_id
-where p.practice_id = $1 and p.paid_at >= $5 and p.paid_at < $6 and t.part is not null
-  and ($2::uuid is null or c.coach_id = $2)
-group by c.coach_id, t.part, p.currency
+select f.coach_id, t.part, f.currency, sum(f.paid_minor - f.refunded_minor)::bigint as net_minor
+from daily_revenue_between($1, $2, $3, $4) f
+cross join lateral (select part_of(f.day, $5, $6) as part) t
+where t.part is not null and ($7::uuid is null or f.coach_id = $7)
+group by f.coach_id, t.part, f.currency
 """
 
 SUM_BOOKED_MINUTES = """
@@ -170,16 +141,14 @@ class _Found:
     """What the queries found, and the hours of each coach; `bounds` are instants, of the three parts."""
 
     bounds: Sequence[tuple[datetime, datetime]]
-    sessions: Sequence[Row]
-    places: Sequence[Row]
+    days: Sequence[Row]
     active: Sequence[Row]
-    new: Sequence[Row]
     revenue: Sequence[Row]
     openings: Mapping[UUID, Opening]
 
 
 async def analytics_summary(db: Database, actor: Actor, query: SummaryQuery, *, now: datetime | None = None) -> Summary:
-    """An owner's is of all coaches or of one, a coach's their own. Raises Invalid. Eight queries."""
+    """An owner's is of all coaches or of one, a coach's their own. Raises Invalid. Seven queries."""
     actor.must_be(STAFF)
     coach_id = _coach(actor, query.coach_id)
     async with db.connection() as connection:
@@ -221,20 +190,12 @@ async def _find(
     zone: ZoneInfo,
 ) -> _Found:
     bounds = [span.instants(zone) for span in spans]
-    parts = (
-        practice_id,
-        coach_id,
-        [first for first, _ in bounds],
-        [end for _, end in bounds],
-        bounds[-1][0],
-        bounds[0][1],
-    )
+    firsts, ends = [span.first for span in spans], [span.end for span in spans]
+    parts = (practice_id, zone.key, firsts[-1], ends[0], firsts, ends, coach_id)
     return _Found(
         bounds=bounds,
-        sessions=await connection.fetch(COUNT_SESSIONS_BY_COACH, *parts),
-        places=await connection.fetch(COUNT_PLACES_BY_COACH, *parts),
+        days=await connection.fetch(SUM_DAYS_BY_COACH, *parts),
         active=await connection.fetch(COUNT_ACTIVE_CLIENTS, *parts),
-        new=await connection.fetch(COUNT_NEW_CLIENTS_BY_COACH, *parts),
         revenue=await connection.fetch(SUM_REVENUE_BY_COACH, *parts),
         openings=await find_openings(connection, practice_id, coach_ids, since=bounds[BEFORE - 1][0]),
     )
@@ -259,7 +220,7 @@ def _counts(found: _Found, coach_id: UUID | None, part: int) -> Counts:
     def mine(rows: Sequence[Row]) -> list[Row]:
         return [row for row in rows if row["part"] == part and coach_id in (None, row["coach_id"])]
 
-    sessions, places = mine(found.sessions), mine(found.places)
+    days = mine(found.days)
     active = next((dict(row) for row in found.active if row["coach_id"] == coach_id), {})
     suffix, earlier = ("now", "before") if part == NOW else ("before", "earlier")
     revenue: dict[str, int] = {}
@@ -267,16 +228,16 @@ def _counts(found: _Found, coach_id: UUID | None, part: int) -> Counts:
         revenue[row["currency"]] = revenue.get(row["currency"], 0) + row["net_minor"]
     openings = [opening for of, opening in found.openings.items() if coach_id in (None, of)]
     return Counts(
-        sessions=Sessions(**{name: sum(row[name] for row in sessions) for name in Sessions.__slots__}),
-        attended=sum(row["attended"] for row in places),
-        missed=sum(row["missed"] for row in places),
-        late=sum(row["late"] for row in places),
+        sessions=Sessions(**{name: sum(row[name] for row in days) for name in Sessions.__slots__}),
+        attended=sum(row["attended"] for row in days),
+        missed=sum(row["missed"] for row in days),
+        late=sum(row["late"] for row in days),
         active_clients=active.get(f"active_{suffix}", 0),
-        new_clients=sum(row["total"] for row in mine(found.new)),
+        new_clients=sum(row["new_clients"] for row in days),
         retained=active.get(f"retained_{suffix}", 0),
         active_before=active.get(f"active_{earlier}", 0),
         revenue=revenue,
-        booked_minutes=sum(row["booked_minutes"] for row in sessions),
+        booked_minutes=sum(row["booked_minutes"] for row in days),
         open_minutes=open_minutes(openings, *found.bounds[part - 1]),
     )
 
