@@ -9,10 +9,11 @@ import orjson
 
 from wellio.evaluate.churn import CHURN
 from wellio.evaluate.options import Evaluation
+from wellio.evaluate.revenue import REVENUE
 from wellio.evaluate.telling import tell
 from wellio.practice.history_files import HistoryError
 
-COMMANDS = (CHURN,)
+COMMANDS = (CHURN, REVENUE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
