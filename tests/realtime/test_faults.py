@@ -86,12 +86,22 @@ async def converged(reader: Reader, last: int) -> bool:
 
 
 async def test_frozen_redis_holds_no_ack_up(
-    two: tuple[Process, Process], phones: Phones, house: House, direct: UUID, redis: OwnRedis
-) -> None:
+    two: tuple[Process, Process], phones: Phones, house: House, direct: UUID, redis: OwnRedis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     one, other = two
     coach = await phones.connect(one.token(house.coach), url=one.url)
     client = await phones.connect(other.token(house.client), url=other.url)
     reader = Reader(client, direct)
+    with monkeypatch.context() as patient:  # before the link is given up
+        patient.setattr("wellio.realtime.bus.SILENT_S", 1000.0)
+        redis.freeze()
+        try:
+            assert (await coach.call("message:send", message(direct)))["ok"]
+            await eventually(lambda: converged(reader, 1))
+        finally:
+            redis.thaw()
+    await eventually(lambda: one.realtime._bus.reliable and other.realtime._bus.reliable)
     redis.freeze()
     try:
         loop = asyncio.get_running_loop()
@@ -100,12 +110,12 @@ async def test_frozen_redis_holds_no_ack_up(
             assert (await coach.call("message:send", message(direct)))["ok"]
         assert loop.time() - began < 10, "something waited for Redis"
         await eventually(lambda: not other.realtime._bus.up)
-        await eventually(lambda: converged(reader, 50))
+        await eventually(lambda: converged(reader, 51))
     finally:
         redis.thaw()
     await eventually(lambda: one.realtime._bus.up and other.realtime._bus.up, within_s=30)
     assert (await coach.call("message:send", message(direct, "thawed")))["ok"]
-    await eventually(lambda: converged(reader, 51))
+    await eventually(lambda: converged(reader, 52))
 
 
 async def test_lost_publications_are_swept_from_the_database(

@@ -39,6 +39,8 @@ BEAT_S = 1.0
 DEAD_S = 15.0
 # Our own beats come back to us: a link on which nothing comes is lost, even if it looks open.
 SILENT_S = 5.0
+# After this long without one the link may hang; it is not given up yet, and not relied on either.
+LATE_S = 1.5
 RETRY_S, LONGEST_RETRY_S = 0.1, 1.0
 MAX_WAITING = 2048
 MAX_WAITING_BYTES = 4 * 1024 * 1024
@@ -106,6 +108,11 @@ class Bus:
         self._heard = 0.0
         self._queued = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def reliable(self) -> bool:
+        """Messages come in, and have done so just now."""
+        return self.up and time.monotonic() - self._heard < LATE_S
 
     def listen(self, listeners: Listeners) -> None:
         """Before `start`."""

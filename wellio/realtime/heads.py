@@ -26,7 +26,7 @@ CHUNK = 500
 
 
 class Heads:
-    """`cut_off` says whether the link to the other processes is down."""
+    """`cut_off` says whether the link to the other processes is down, or hangs."""
 
     def __init__(self, db: Database, devices: Devices, fanout: Fanout, cut_off: Callable[[], bool]) -> None:
         self._db, self._devices, self._fanout = db, devices, fanout

@@ -69,7 +69,7 @@ class Realtime:
             services.db, self._devices, self._fanout, self._bus.publish, stale=lambda: not self._bus.up
         )
         self._revocations = Revocations(services.db, self._devices, self._revoked)
-        self._heads = Heads(services.db, self._devices, self._fanout, cut_off=lambda: not self._bus.up)
+        self._heads = Heads(services.db, self._devices, self._fanout, cut_off=lambda: not self._bus.reliable)
         self._bus.listen(
             Listeners(
                 message=self._message_from_elsewhere,
