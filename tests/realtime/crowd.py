@@ -130,13 +130,16 @@ class Device:
 
     def _apply(self, message: Any) -> None:
         if message["seq"] == self.applied + 1:
-            self.applied += 1
-            with suppress(ValueError):
-                self.delays_s.append(time.time() - float(message["body"].split()[0]))
+            self._advance(message)
         elif message["seq"] <= self.applied:
             self.doubled += 1
         else:
             self._sync_soon(ready=False)
+
+    def _advance(self, message: Any) -> None:
+        self.applied += 1
+        with suppress(ValueError):
+            self.delays_s.append(time.time() - float(message["body"].split()[0]))
 
     def _compare(self, heads: Any, *, ready: bool) -> None:
         if heads.get(str(self.person.conversation_id), 0) > self.applied:
@@ -160,7 +163,7 @@ class Device:
             (conversation,) = answer["conversations"]
             for event in conversation["events"]:
                 if event["seq"] == self.applied + 1:
-                    self.applied += 1
+                    self._advance(event)
             more = conversation["has_more"]
         if ready:
             self._ready.set()

@@ -200,13 +200,13 @@ async def link_to(database_url: str) -> AsyncIterator[Link]:
 class Wellio:
     """Wellio as an operating system process, on the same port each time it is started."""
 
-    def __init__(self, database_url: str, redis_url: str, data_dir: Path) -> None:
+    def __init__(self, database_url: str, redis_url: str, data_dir: Path, *, rate_limit_scale: float = 10_000) -> None:
         self._port = free_port()
         self._process: subprocess.Popen[str] | None = None
         self._environment = os.environ | {
             "DATABASE_URL": database_url, "REDIS_URL": redis_url, "JWT_SECRET": SECRET, "PORT": str(self._port),
             "WELLIO_DEMO": "0", "WELLIO_DATA_DIR": str(data_dir), "LOG_LEVEL": "error",
-            "RATE_LIMIT_SCALE": "10000",
+            "RATE_LIMIT_SCALE": str(rate_limit_scale),
         }  # fmt: skip
         self.url = f"http://127.0.0.1:{self._port}"
 

@@ -5,7 +5,6 @@ import itertools
 import json
 import logging
 import re
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -20,7 +19,7 @@ from socketio.exceptions import ConnectionError as ConnectionFailed
 
 from tests.factories import House
 from tests.realtime.conftest import Phone, Phones, Process, message
-from tests.realtime.raw import ENGINE, Raw, open_raw
+from tests.realtime.raw import ENGINE, Raw, Stalled, open_raw
 from tests.waiting import eventually
 from wellio.accounts import auth_sessions
 from wellio.accounts.actors import Actor
@@ -229,46 +228,6 @@ async def test_refreshed_token_keeps_the_connection(process: Process, phones: Ph
     (device,) = process.realtime._devices
     assert device.expires_at > time.time() + 600
     assert len([t for t in device.timers if not t.cancelled()]) == 2
-
-
-class Stalled:
-    """A client that came in and stopped reading."""
-
-    def __init__(self, url: str) -> None:
-        self._address = urlsplit(url)
-        self.socket = socket.socket()
-
-    async def connect(self, token: str) -> None:
-        loop = asyncio.get_running_loop()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.socket.setblocking(False)
-        await loop.sock_connect(self.socket, (self._address.hostname, self._address.port))
-        await self._send(
-            f"GET {ENGINE} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        await loop.sock_recv(self.socket, 4096)
-        payload = f'40{{"token":"{token}"}}'.encode()
-        # A masked text frame whose mask is zero.
-        await self._send(bytes((0x81, 0x80 | 126)) + len(payload).to_bytes(2, "big") + bytes(4) + payload)
-
-    async def _send(self, data: bytes) -> None:
-        await asyncio.get_running_loop().sock_sendall(self.socket, data)
-
-    async def read_until(self, end: bytes) -> bytes:
-        """Reads again; everything up to what ends with `end`."""
-        received = bytearray()
-        while end not in received[-10_000:]:
-            received += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 1 << 20), 15)
-        return bytes(received)
-
-    async def drained(self) -> int:
-        """Reads what is there until the connection ends; how many bytes."""
-        loop, count = asyncio.get_running_loop(), 0
-        with suppress(ConnectionError):
-            while data := await asyncio.wait_for(loop.sock_recv(self.socket, 1 << 20), 15):
-                count += len(data)
-        return count
 
 
 @pytest.mark.parametrize("size", [100, 8000])

@@ -15,13 +15,17 @@ from hypothesis import strategies as st
 
 from tests.api import Api
 from tests.factories import House
-from tests.realtime.conftest import Phones, message, open_conversation, serving
+from tests.realtime.conftest import Phones, Process, message, open_conversation, serving
 from tests.realtime.faults import Balancer, balancer
 from tests.realtime.javascript import JavaScript, javascript, needs_node
 from tests.realtime.raw import Raw, open_raw
+from tests.realtime.writers import shown_by
 from tests.waiting import eventually
 from wellio.chat import recovery
 from wellio.chat.conversations import ConversationChanges, change_conversation
+from wellio.chat.history import MessageQuery, list_messages
+from wellio.chat.message_changes import MessageEdit, delete_message, edit_message
+from wellio.chat.reactions import set_reaction
 from wellio.chat.values import NewMessage
 from wellio.config import Config
 from wellio.db import Database
@@ -130,6 +134,46 @@ async def test_client_whose_link_was_cut_gets_what_it_missed_once_on_any_process
         wanted("message:new", (direct, 505))
         await eventually(lambda: len(away.got()) == len(want))
         assert sorted(away.got()) == sorted(want)
+
+
+@pytest.mark.node
+@needs_node[1]
+async def test_edits_reactions_and_deletions_come_to_who_returns_and_to_who_is_new(
+    process: Process, house: House, direct: UUID, away: Away
+) -> None:
+    services, coach = process.services, house.coach
+    away.balancer.lead_to(process.url)
+    await away.js.connected("client", process.token(house.client), chat=True)
+
+    async def say(body: str) -> UUID:
+        new = NewMessage(conversation_id=direct, client_message_id=uuid4(), body=body)
+        return (await services.messages.send(coach, new)).message.id
+
+    known = [await say(f"known {n}") for n in range(4)]
+    await eventually(lambda: len(away.js.applied("client", direct)) == 4)
+    await away.balancer.cut()
+    told = services.outbox, services.live, coach
+    for n, message_id in enumerate([*known, *[await say(f"new {n}") for n in range(4)]]):
+        await set_reaction(*told, message_id, "👍", on=True)
+        await edit_message(*told, message_id, MessageEdit(body=f"edited {n}"))
+        if n % 4 == 1:
+            await set_reaction(*told, message_id, "👍", on=False)
+        if n % 4 == 2:
+            await delete_message(*told, message_id)
+    assert await away.come_back(process.url)
+    await away.js.connected("tablet", process.token(house.client), chat=True)
+    page = await list_messages(services.db, coach, direct, MessageQuery(after_seq=0))
+    stored = {
+        str(m.id): (m.body, m.deleted_at is not None, {e: list(map(str, u)) for e, u in m.reactions.items()})
+        for m in page.items
+    }
+    assert sorted(body for body, _, _ in stored.values()) == ["", ""] + [f"edited {n}" for n in (0, 1, 3, 4, 5, 7)]
+    head = await services.db.fetchval("select last_seq from conversations where id = $1", direct)
+    for name in ("client", "tablet"):
+        await eventually(lambda name=name: len(away.js.applied(name, direct)) == head)  # type: ignore[misc]
+        log = away.js.applied(name, direct)
+        assert ([event["seq"] for event in log], shown_by(log)) == (list(range(1, head + 1)), stored), name
+    assert (away.js.told("client", "sync"), len(away.js.told("tablet", "sync"))) == ([], 1)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -109,3 +110,24 @@ class Reader:
                 assert not self._apply(event["seq"]), "sync has holes"
             if not synced["has_more"]:
                 return
+
+
+def shown_by(log: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, bool, dict[str, list[str]]]]:
+    """A conversation as a client shows it that applies its log, entry by entry: what each message says, whether it is
+    deleted, and who has reacted."""
+    shown: dict[str, tuple[str, bool, dict[str, list[str]]]] = {}
+    for event in log:
+        if event["type"] == "message:new":
+            shown[event["id"]] = (event["body"], bool(event["deleted_at"]), dict(event["reactions"]))
+        elif event["type"] == "message:updated":
+            m = event["message"]
+            shown[m["id"]] = (m["body"], bool(m["deleted_at"]), dict(m["reactions"]))
+        elif event["type"] == "message:deleted":
+            shown[event["message_id"]] = ("", True, {})
+        elif event["type"] == "reaction:changed":
+            body, deleted, reactions = shown[event["message_id"]]
+            users = {*reactions.get(event["emoji"], ())} - {event["user_id"]}
+            users |= {event["user_id"]} if event["on"] and not deleted else set()
+            changed = {**reactions, event["emoji"]: sorted(users)}
+            shown[event["message_id"]] = (body, deleted, {e: u for e, u in changed.items() if u})
+    return shown
