@@ -1,279 +1,109 @@
 #!/usr/bin/env python3
-"""What must hold for chat with many devices, while processes die, stop or are flooded: two Wellios on one database.
+"""What must hold for chat, whatever dies, hangs, floods or comes back: two Wellios behind proxies on one database.
 
+    .venv/bin/python bench/chat_faults.py all            each of these in a small size, one after the other
+    .venv/bin/python bench/chat_faults.py order          one order for everybody, on both processes
+    .venv/bin/python bench/chat_faults.py pipelining     what is sent without waiting keeps its order
+    .venv/bin/python bench/chat_faults.py once           ten at once with one client_message_id, on both processes
     .venv/bin/python bench/chat_faults.py kills --messages 10000 --kills 20     acked messages survive kill -9
+    .venv/bin/python bench/chat_faults.py missed --messages 500                 chat:sync, with edits and reactions
+    .venv/bin/python bench/chat_faults.py returns --messages 500                connection state recovery
+    .venv/bin/python bench/chat_faults.py redis          killed, hung, flushed, restarted, the last push lost
+    .venv/bin/python bench/chat_faults.py slow           readers that stop reading
+    .venv/bin/python bench/chat_faults.py idle           handshakes that are never completed
+    .venv/bin/python bench/chat_faults.py acks           every event, wrong in every way, is acked with an error
+    .venv/bin/python bench/chat_faults.py sessions       tokens expire, sessions are revoked, members removed
+    .venv/bin/python bench/chat_faults.py presence       a process that dies takes its people along
+    .venv/bin/python bench/chat_faults.py reads          read state and exact unread counts
     .venv/bin/python bench/chat_faults.py load --sockets 2000 --rate 200 --seconds 600
     .venv/bin/python bench/chat_faults.py storm --sockets 2000                  all come back at once
     .venv/bin/python bench/chat_faults.py drain --sockets 500                   SIGTERM with all of them connected
+    .venv/bin/python bench/chat_faults.py abuse          oversized, malformed, floods, at the door, stolen names, EIO 3
 
-Own PostgreSQL (fsync on) and Redis in a new folder; everything on loopback. Prints one JSON object, and ends with 1
-when something was lost, doubled or out of order.
+Own PostgreSQL (fsync on) and Redis in a new folder; everything on loopback, and only its own processes are ended.
+Prints a line of JSON for each check, and ends with 1 when one of them has a `failure`. Most drive the official
+JavaScript client: Node.js, and `npm ci --ignore-scripts` in tests/js.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import random
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import psutil  # type: ignore[import-untyped]
-
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.conftest import SECRET  # noqa: E402
-from tests.factories import make_house  # noqa: E402
-from tests.realtime.conftest import open_conversation  # noqa: E402
-from tests.realtime.crowd import Device, make_people, percentile_ms  # noqa: E402
-from tests.realtime.faults import Wellio  # noqa: E402
-from tests.realtime.test_faults import check_history  # noqa: E402
-from tests.realtime.writers import Writer  # noqa: E402
-from wellio.accounts.tokens import Tokens  # noqa: E402
-from wellio.db import Database, open_database  # noqa: E402
-from wellio.embedded import start  # noqa: E402
-
-# In a process of its own: the crowd keeps this one's loop busy, and that is not the server's doing.
-ASK_REST = """
-import json, sys, threading, time, urllib.request
-token, *urls = sys.argv[1:]
-enough = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), enough.set()), daemon=True).start()
-print("asking", flush=True)
-took = []
-while not enough.wait(0.05):
-    url = urls[len(took) % 2] + "/api/v1/auth/me"
-    request = urllib.request.Request(url, headers={"Authorization": "Bearer " + token})
-    began = time.perf_counter()
-    urllib.request.urlopen(request, timeout=30).read()
-    took.append(time.perf_counter() - began)
-print(json.dumps(took))
-"""
-AT_ONCE = 50  # connections under way while a crowd comes in slowly
+from chat_checks import abuse, crowds, doors, links, messages, recovery, sessions  # noqa: E402
+from chat_checks.scene import Scene, open_scene  # noqa: E402
 
 
-@dataclass
-class Scene:
-    processes: list[Wellio]
-    db: Database
-    session: aiohttp.ClientSession
-    tokens: Tokens
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Gives figures; raises AssertionError for what does not hold. `limited`: with the rate limits of a fresh Wellio,
+    else they are out of reach. `small`: what `all` asks of it."""
 
-    async def crowd(self, sockets: int) -> list[Device]:
-        """Connected, the two of each conversation on different processes."""
-        pairs = await make_people(self.db, self.tokens, -(-sockets // 2))
-        devices = [Device(self.session, person) for pair in pairs for person in pair][:sockets]
-        for begin in range(0, len(devices), AT_ONCE):
-            some = devices[begin : begin + AT_ONCE]
-            await asyncio.gather(*(d.connect(self.url(begin + n)) for n, d in enumerate(some)))
-        return devices
-
-    def url(self, number: int) -> str:
-        return self.processes[number % len(self.processes)].url
+    run: Callable[[Scene, argparse.Namespace], Awaitable[dict[str, Any]]]
+    limited: bool = False
+    small: tuple[tuple[str, int], ...] = ()
 
 
-async def kills(scene: Scene, options: argparse.Namespace) -> dict[str, Any]:
-    """Writers that repeat until they are acked, while the process is killed again and again."""
-    house = await make_house(scene.db)
-    direct = await open_conversation(scene.db, house.coach, house.client)
-    group = await open_conversation(scene.db, house.owner, house.coach, house.other_coach)
-    wellio = scene.processes[0]
-    talk = [(house.coach, direct), (house.client, direct), (house.owner, group), (house.coach, group)]
-    writers = [
-        Writer(
-            wellio.url,
-            scene.tokens.issue_access(user_id=a.user_id, practice_id=a.practice_id, session_id=a.session_id),
-            conversation,
-            f"{a.name} {conversation}",
-        )
-        for a, conversation in talk
-    ]
-    each = options.messages // len(writers)
-    writing = asyncio.gather(*(writer.write(each) for writer in writers))
-    for kill in range(1, options.kills + 1):
-        goal = kill * options.messages // (options.kills + 1) + random.randrange(20)
-        while sum(len(w.acked) for w in writers) < goal and not writing.done():
-            await asyncio.sleep(0.01)
-        wellio.kill()
-        await wellio.start()
-    await writing
-    failure = None
-    try:
-        await check_history(scene.db, writers)
-    except AssertionError as error:
-        failure = str(error)
-    return {"acked": sum(len(w.acked) for w in writers), "kills": options.kills, "failure": failure}
+CHECKS = {
+    "order": Check(messages.order, small=(("messages", 100),)),
+    "pipelining": Check(messages.pipelining, small=(("messages", 100),)),
+    "once": Check(messages.once),
+    "kills": Check(crowds.kills, small=(("messages", 400), ("kills", 3))),
+    "missed": Check(recovery.missed, small=(("messages", 500),)),
+    "returns": Check(recovery.returns, small=(("messages", 500),)),
+    "redis": Check(links.redis),
+    "slow": Check(doors.slow),
+    "idle": Check(doors.idle),
+    "acks": Check(messages.acks),
+    "sessions": Check(sessions.sessions),
+    "presence": Check(sessions.presence),
+    "reads": Check(messages.reads),
+    "load": Check(crowds.load, small=(("sockets", 100), ("rate", 50), ("seconds", 10))),
+    "storm": Check(crowds.storm, small=(("sockets", 100),)),
+    "drain": Check(crowds.drain, small=(("sockets", 100),)),
+    "abuse": Check(abuse.abuse, limited=True),
+}
 
 
-async def load(scene: Scene, options: argparse.Namespace) -> dict[str, Any]:
-    """Messages at a steady rate from devices at random; each names the time at which it was sent."""
-    devices = await scene.crowd(options.sockets)
-    loop, sent, acks_s = asyncio.get_running_loop(), 0, list[float]()
-    memory = [scene_memory(scene)]
-    sending: set[asyncio.Task[None]] = set()
-
-    async def send(device: Device) -> None:
-        began = time.perf_counter()
-        await device.send(f"{time.time()} {'x' * 100}")
-        acks_s.append(time.perf_counter() - began)
-
-    began = loop.time()
-    while loop.time() < began + options.seconds:
-        task = asyncio.create_task(send(random.choice(devices)))
-        sending.add(task)
-        task.add_done_callback(sending.discard)
-        sent += 1
-        if sent % (options.rate * 10) == 0:
-            memory.append(scene_memory(scene))
-        await asyncio.sleep(max(0.0, began + sent / options.rate - loop.time()))
-    await asyncio.gather(*sending)
-    left = await behind(scene, devices)
-    memory.append(scene_memory(scene))
-    delays = [delay for device in devices for delay in device.delays_s]
-    return {
-        "sockets": len(devices),
-        "seconds": round(loop.time() - began),
-        "sent": sent,
-        "acked": len(acks_s),
-        "deliveries": len(delays),
-        "ack_p99_ms": percentile_ms(acks_s, 0.99),
-        "delivery_p50_ms": percentile_ms(delays, 0.5),
-        "delivery_p99_ms": percentile_ms(delays, 0.99),
-        "memory_mb": memory,
-        "syncs": sum(device.syncs for device in devices),
-        "closed_with": Counter(str(d.closed_with) for d in devices if d.closed_with is not None),
-        "failure": left or refusals(devices),
-    }
-
-
-async def storm(scene: Scene, options: argparse.Namespace) -> dict[str, Any]:
-    """All links break, messages are sent meanwhile, and all come back in the same moment."""
-    devices = await scene.crowd(options.sockets)
-    for device in devices:
-        device.abort()
-    await asyncio.gather(*(device.lost() for device in devices))
-    writers = devices[: max(2, options.sockets // 20)]
-    for n, writer in enumerate(writers):
-        await writer.connect(scene.url(n))
-        await writer.send("while the others were away")
-        writer.abort()
-        await writer.lost()
-    asking = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", ASK_REST, devices[0].person.token, *(scene.url(n) for n in range(2)),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert asking.stdout
-    await asking.stdout.readline()
-    began = time.perf_counter()
-    found = await asyncio.gather(*(d.connect(scene.url(n + 1)) for n, d in enumerate(devices)), return_exceptions=True)
-    took_s = time.perf_counter() - began
-    rest, _ = await asking.communicate(b"enough")
-    rest_s = json.loads(rest)
-    failures = [repr(each)[:200] for each in found if each is not None]
-    return {
-        "sockets": len(devices),
-        "all_back_s": round(took_s, 2),
-        "recovered": sum(device.recovered for device in devices),
-        "doubled": sum(device.doubled for device in devices),
-        "rest_calls": len(rest_s),
-        "rest_p99_ms": percentile_ms(rest_s, 0.99),
-        "failures": len(failures),
-        "failure": failures[:1] or await behind(scene, devices) or refusals(devices),
-    }
-
-
-async def drain(scene: Scene, options: argparse.Namespace) -> dict[str, Any]:
-    """SIGTERM to the process on which all are, while they send; they come back on the other, and miss nothing."""
-    pairs = await make_people(scene.db, scene.tokens, -(-options.sockets // 2))
-    devices = [Device(scene.session, person) for pair in pairs for person in pair][: options.sockets]
-    for begin in range(0, len(devices), AT_ONCE):
-        await asyncio.gather(*(d.connect(scene.processes[0].url) for d in devices[begin : begin + AT_ONCE]))
-    writing = [asyncio.create_task(device.send(f"{time.time()}")) for device in devices]
-    began = time.perf_counter()
-    await scene.processes[0].drain()
-    took_s = time.perf_counter() - began
-    acks = await asyncio.gather(*writing, return_exceptions=True)
-    await asyncio.gather(*(device.lost() for device in devices))
-    codes = {str(code): sum(d.closed_with == code for d in devices) for code in {d.closed_with for d in devices}}
-    for begin in range(0, len(devices), AT_ONCE):
-        await asyncio.gather(*(d.connect(scene.processes[1].url) for d in devices[begin : begin + AT_ONCE]))
-    return {
-        "sockets": len(devices),
-        "drained_s": round(took_s, 2),
-        "closed_with": codes,
-        "acked": sum(isinstance(ack, dict) and ack["ok"] for ack in acks),
-        "recovered": sum(device.recovered for device in devices),
-        "failure": await behind(scene, devices) or (None if took_s < 10 else "too slow"),
-    }
-
-
-async def behind(scene: Scene, devices: Sequence[Device]) -> str | None:
-    """Whether a device ends with less than what is stored. What is on its way has half a minute."""
-    rows = await scene.db.fetch("select id, last_seq from conversations")
-    heads = {row["id"]: row["last_seq"] for row in rows}
-    for _ in range(300):
-        late = [d for d in devices if d.applied != heads[d.person.conversation_id]]
-        if not late:
-            return None
-        await asyncio.sleep(0.1)
-    return f"{len(late)} devices lack something"
-
-
-def refusals(devices: Sequence[Device]) -> Any:
-    return next((device.refused[0] for device in devices if device.refused), None)
-
-
-def scene_memory(scene: Scene) -> list[int]:
-    """Resident, of each process, in MB."""
-    return [round(psutil.Process(process.pid).memory_info().rss / 1e6) for process in scene.processes]
-
-
-async def run(options: argparse.Namespace) -> dict[str, Any]:
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wellio-bench-")))
-        folder.chmod(0o711)
-        running = stack.enter_context(start(folder / "data", postgres=True, redis=True)).running
-        processes = [Wellio(running.database_url, running.redis_url, folder / str(n)) for n in range(2)]
-        for process in processes:
-            stack.callback(process.kill)
-            await process.start()
-        db = await open_database(running.database_url)
-        stack.push_async_callback(db.close)
-        connector = aiohttp.TCPConnector(limit=0)
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        scene = Scene(processes, db, session, Tokens(SECRET))
-        before = os.getloadavg()
-        result = await CHECKS[options.check](scene, options)
-        return {
-            "check": options.check,
-            **result,
-            "load_average": [round(n, 1) for n in (before[0], os.getloadavg()[0])],
-        }
-
-
-CHECKS = {"kills": kills, "load": load, "storm": storm, "drain": drain}
+async def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    check, before, began = CHECKS[name], os.getloadavg()[0], time.perf_counter()
+    async with open_scene(rate_limit_scale=1 if check.limited else 10_000) as scene:
+        try:
+            result = {"failure": None, **await check.run(scene, options)}
+        except AssertionError as error:
+            result = {"failure": str(error)[:1000] or repr(error.__traceback__)}
+        except (OSError, TimeoutError) as error:
+            result = {"failure": repr(error)[:1000]}
+    took_s = round(time.perf_counter() - began, 1)
+    load = [round(n, 1) for n in (before, os.getloadavg()[0])]
+    return {"check": name, **result, "took_s": took_s, "load_average": load}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("check", choices=CHECKS)
+    parser.add_argument("check", choices=[*CHECKS, "all"])
     parser.add_argument("--sockets", type=int, default=500)
     parser.add_argument("--rate", type=int, default=200, help="messages a second")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--messages", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=3)
-    result = asyncio.run(run(parser.parse_args()))
-    print(json.dumps(result))
-    sys.exit(1 if result["failure"] else 0)
+    options = parser.parse_args()
+    failed = False
+    for name in CHECKS if options.check == "all" else [options.check]:
+        small = dict(CHECKS[name].small) if options.check == "all" else {}
+        result = asyncio.run(run(name, argparse.Namespace(**{**vars(options), **small})))
+        print(json.dumps(result), flush=True)
+        failed = failed or bool(result["failure"])
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
