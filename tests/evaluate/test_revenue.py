@@ -38,7 +38,8 @@ def test_figures_are_those_of_the_protocol(tmp_path: Path, capfd: pytest.Capture
     lines = ["series,date,revenue"]
     for name, begin, row in zip("ab", (0, 30), amounts, strict=True):
         lines += daily_lines(200, lambda day, row=row: float(row[day]), name, begin)  # type: ignore[misc]
-    found = run(capfd, write(tmp_path / "two.csv", lines), "--horizon-weeks", 5, "--total-weeks", 3)
+    months = ["--history-months", 2, "--horizon-months", 2]
+    found = run(capfd, write(tmp_path / "two.csv", lines), "--horizon-weeks", 5, "--total-weeks", 3, *months)
     weekly, totals, n = [], [], 0
     for begin, row in zip((0, 30), amounts, strict=True):
         values = np.where(np.arange(200) >= begin, row, 0.0)[4:].reshape(28, 7).sum(axis=1)
