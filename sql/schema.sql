@@ -1385,6 +1385,19 @@ CREATE TABLE public.practices (
     CONSTRAINT practices_message_oversight CHECK ((message_oversight = ANY (ARRAY['none'::text, 'reported'::text, 'all'::text])))
 );
 
+CREATE TABLE public.prediction_history (
+    practice_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    day date NOT NULL,
+    probability double precision NOT NULL,
+    band text NOT NULL,
+    status text NOT NULL,
+    as_of timestamp with time zone NOT NULL,
+    event_id uuid,
+    CONSTRAINT prediction_history_band CHECK ((band = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
+    CONSTRAINT prediction_history_status CHECK ((status = ANY (ARRAY['ok'::text, 'not_enough_history'::text])))
+);
+
 CREATE TABLE public.prediction_outcomes (
     seq bigint NOT NULL,
     practice_id uuid NOT NULL,
@@ -1409,9 +1422,11 @@ CREATE TABLE public.predictions (
     horizon_days integer NOT NULL,
     as_of timestamp with time zone NOT NULL,
     last_event_id uuid,
+    usual_probability double precision,
     CONSTRAINT predictions_band CHECK ((band = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
     CONSTRAINT predictions_probability CHECK (((probability >= (0)::double precision) AND (probability <= (1)::double precision))),
-    CONSTRAINT predictions_status CHECK ((status = ANY (ARRAY['ok'::text, 'not_enough_history'::text])))
+    CONSTRAINT predictions_status CHECK ((status = ANY (ARRAY['ok'::text, 'not_enough_history'::text]))),
+    CONSTRAINT predictions_usual_probability CHECK (((usual_probability >= (0)::double precision) AND (usual_probability <= (1)::double precision)))
 );
 
 CREATE TABLE public.recovery_codes (
@@ -2016,6 +2031,9 @@ ALTER TABLE ONLY public.plans
 ALTER TABLE ONLY public.practices
     ADD CONSTRAINT practices_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.prediction_history
+    ADD CONSTRAINT prediction_history_pkey PRIMARY KEY (practice_id, client_id, day);
+
 ALTER TABLE ONLY public.prediction_outcomes
     ADD CONSTRAINT prediction_outcomes_pkey PRIMARY KEY (seq);
 
@@ -2251,6 +2269,8 @@ CREATE INDEX pinned_messages_conversation_idx ON public.pinned_messages USING bt
 CREATE INDEX plans_practice_idx ON public.plans USING btree (practice_id, created_at, id);
 
 CREATE INDEX prediction_outcomes_asked_idx ON public.prediction_outcomes USING btree (practice_id, asked_at);
+
+CREATE INDEX prediction_outcomes_client_idx ON public.prediction_outcomes USING btree (practice_id, client_id, asked_at);
 
 CREATE INDEX predictions_risk_idx ON public.predictions USING btree (practice_id, probability DESC, client_id);
 
@@ -2638,8 +2658,14 @@ ALTER TABLE ONLY public.plans
 ALTER TABLE ONLY public.plans
     ADD CONSTRAINT plans_session_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
 
+ALTER TABLE ONLY public.prediction_history
+    ADD CONSTRAINT prediction_history_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.prediction_outcomes
+    ADD CONSTRAINT prediction_outcomes_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.predictions
-    ADD CONSTRAINT predictions_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id);
+    ADD CONSTRAINT predictions_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.recovery_codes
     ADD CONSTRAINT recovery_codes_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id) ON DELETE CASCADE;

@@ -25,7 +25,14 @@ from wellio.jobs.schedule import JOBS
 from wellio.learning import answers
 from wellio.learning.answers import Reason, band_of
 from wellio.learning.facts import _MAKERS as LEARNT
-from wellio.learning.predictions import Moved, Prediction, PredictionQuery, get_prediction, list_predictions
+from wellio.learning.predictions import (
+    Counterfactual,
+    Moved,
+    Prediction,
+    PredictionQuery,
+    get_prediction,
+    list_predictions,
+)
 from wellio.live import Live, Push
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
@@ -269,6 +276,7 @@ def moved(
     day: int = 1,
     event_id: UUID | None = None,
     present: bool = True,
+    usual: float | None = None,
 ) -> Moved:
     prediction = answers.Prediction(
         practice=house.practice.id,
@@ -279,6 +287,7 @@ def moved(
         reasons=(Reason("rhythm", "usually every 7 days, silent for 19", 0.81239),),
         horizon_days=30.0,
         as_of=datetime(2026, 1, day, tzinfo=UTC).timestamp(),
+        usual=usual,
     )
     return Moved(prediction, event_id or UUID(int=day), present)
 
@@ -293,13 +302,14 @@ async def store(db: Database, *rows: Moved) -> Devices:
 
 
 async def test_prediction_is_shown_to_the_clients_coach_and_the_owner(db: Database, house: House) -> None:
-    devices = await store(db, moved(house, 0.25))
+    devices = await store(db, moved(house, 0.25, usual=0.12))
     shown = Prediction(
         client_id=house.client_id,
         client_name="Klara Client",
         probability=0.25,
         band="low",
         reasons=devices.of(house.owner, "churn:updated")[0].reasons,
+        counterfactual=Counterfactual(0.12, "on their usual day 12%, now 25%"),
         horizon_days=30,
         as_of=datetime(2026, 1, 1, tzinfo=UTC),
         last_event_id=UUID(int=1),

@@ -19,8 +19,8 @@ PLAIN_REFERENCES = {
 NO_REFERENCE = {
     "audit_log.*": "tells of what was, also of what is gone since; append-only",
     "events.*": "tells of what was, also of what is gone since; append-only",
-    "prediction_outcomes.client_id": "a score that outlives its client",
     "predictions.last_event_id": "the event that moved it; events have no practice in their key",
+    "prediction_history.event_id": "the event that moved it; events have no practice in their key",
     "reminders_sent.recipient_id": "the coach's user or a client; the session is referred to",
     "notifications.event_id": "the event it tells of; makes it unique",
     "conversation_events.message_id": "written by the statement that writes the message, in its conversation",

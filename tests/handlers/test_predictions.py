@@ -22,7 +22,7 @@ async def test_highest_risk_comes_first_with_its_reasons(api: Api, house: House)
     await predict(api, house, house.other_client_id, 0.9, "high")
     listed = (await api.get(BASE, house.owner)).data
     assert [p["client_id"] for p in listed] == [str(house.other_client_id), str(house.client_id)]
-    promised = "client_id client_name probability band reasons horizon_days as_of last_event_id status"
+    promised = "client_id client_name probability band reasons counterfactual horizon_days as_of last_event_id status"
     assert set(listed[0]) == set(promised.split())
     assert listed[0]["reasons"] == [REASON]
     assert [p["band"] for p in (await api.get(f"{BASE}?band=high", house.owner)).data] == ["high"]
@@ -43,3 +43,4 @@ async def test_who_has_left_is_at_no_risk_of_leaving(api: Api, house: House) -> 
 async def test_client_without_history_is_told_as_such(api: Api, house: House) -> None:
     prediction = (await api.get(f"{BASE}/{house.client_id}", house.coach)).data
     assert (prediction["status"], prediction["probability"]) == ("not_enough_history", None)
+    assert prediction["history"] == []

@@ -451,6 +451,6 @@ def test_everything_said_is_one_plain_value() -> None:
     for value in [*answers, *outcomes]:
         assert isinstance(value, Prediction | Outcome)
         assert 0.0 < value.probability < 1.0
-        assert {type(part) for part in value} <= {UUID, str, float, bool, tuple}
+        assert {type(part) for part in value} <= {UUID, str, float, bool, tuple, type(None)}
     assert any(p.status == "ok" and p.reasons for p in answers)
     assert isinstance(Fact(PRACTICE, client(0), START, "x", True).amount, float)

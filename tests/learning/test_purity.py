@@ -25,6 +25,7 @@ PURE = (
     "practices",
     "questions",
     "reasons",
+    "usual_days",
 )
 IMPURE = {"asyncio", "asyncpg", "aiohttp", "time", "datetime", "random", "secrets", "os", "pickle", "threading"}
 

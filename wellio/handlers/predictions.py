@@ -2,7 +2,13 @@
 
 from wellio.accounts.actors import STAFF
 from wellio.handlers.routes import Call, NoInput, Route
-from wellio.learning.predictions import Prediction, PredictionQuery, get_prediction, list_predictions
+from wellio.learning.predictions import (
+    ClientPrediction,
+    Prediction,
+    PredictionQuery,
+    get_prediction_over_time,
+    list_predictions,
+)
 from wellio.pages import Page
 
 
@@ -11,9 +17,9 @@ async def list_churn_page(call: Call[NoInput, PredictionQuery]) -> Page[Predicti
     return await list_predictions(call.services.db, call.actor, call.query)
 
 
-async def get_churn_of_client(call: Call[NoInput, NoInput]) -> Prediction:
-    """One client's risk. Without enough history the status says so."""
-    return await get_prediction(call.services.db, call.actor, call.ids["client_id"])
+async def get_churn_of_client(call: Call[NoInput, NoInput]) -> ClientPrediction:
+    """One client's risk, and how it went over time. Without enough history the status says so."""
+    return await get_prediction_over_time(call.services.db, call.actor, call.ids["client_id"])
 
 
 BASE = "/api/v1/predictions/churn"
@@ -24,6 +30,6 @@ ROUTES = (
     ),
     Route(
         method="GET", path=f"{BASE}/{{client_id}}", handler=get_churn_of_client, tag="predictions", roles=STAFF,
-        answer=Prediction, reads=True,
+        answer=ClientPrediction, reads=True,
     ),
 )  # fmt: skip

@@ -11,6 +11,8 @@ from wellio.chat.scheduled_messages import KEEP_DAYS as KEEP_SCHEDULED_DAYS
 from wellio.idempotency import DELETE_OLD_KEYS, KEEP_HOURS
 from wellio.jobs.runs import DELETE_OLD_RUNS
 from wellio.jobs.work import Counts, Work
+from wellio.learning.risk_history import DELETE_OLD_HISTORY
+from wellio.learning.risk_history import KEEP_DAYS as KEEP_HISTORY_DAYS
 from wellio.outreach.mail_sender import DELETE_OLD_MAILS
 from wellio.outreach.mail_sender import KEEP_DAYS as KEEP_MAILS_DAYS
 from wellio.outreach.webhook_deliveries import DELETE_OLD_DELIVERIES
@@ -32,6 +34,7 @@ async def clean_up(work: Work) -> Counts:
         "reminders_sent": _deleted(await work.db.execute(DELETE_OLD_REMINDERS, KEEP_REMINDERS_DAYS)),
         "mails": _deleted(await work.db.execute(DELETE_OLD_MAILS, KEEP_MAILS_DAYS)),
         "scheduled_messages": _deleted(await work.db.execute(DELETE_OLD_SCHEDULED, KEEP_SCHEDULED_DAYS)),
+        "prediction_history": _deleted(await work.db.execute(DELETE_OLD_HISTORY, KEEP_HISTORY_DAYS)),
         "webhook_deliveries": _deleted(await work.db.execute(DELETE_OLD_DELIVERIES, KEEP_DELIVERIES_DAYS)),
     }
 

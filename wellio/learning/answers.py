@@ -30,7 +30,10 @@ class Reason(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """P(no active event in the next `horizon_days`) at `as_of` (unix seconds). Tuples: made five times per event."""
+    """P(no active event in the next `horizon_days`) at `as_of` (unix seconds). Tuples: made five times per event.
+
+    `usual`: what it was on the client's usual day, of one who is later than that; else None.
+    """
 
     practice: UUID
     client: UUID
@@ -40,6 +43,7 @@ class Prediction(NamedTuple):
     reasons: tuple[Reason, ...]
     horizon_days: float
     as_of: float
+    usual: float | None
 
 
 class Outcome(NamedTuple):

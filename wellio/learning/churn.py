@@ -27,6 +27,7 @@ from wellio.learning.model import sigmoid, sigmoids
 from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, WEEK, Practice, Running, monday_after
 from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch
 from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
+from wellio.learning.usual_days import as_if_sooner, late_s
 
 LEARN_CHUNK = 32  # labels, about 1 ms
 ASK_CHUNK = 1024  # clients, about 1 ms
@@ -243,15 +244,28 @@ class Learner:
         states = matrix.tolist()
         known = [i for i, s in enumerate(states) if s[ACTIVES] >= MIN_ACTIVES] if self.labels >= MIN_LABELS else []
         explained = self._explain(practice, matrix, [states[i] for i in known], known) if known else {}
+        usual = self._usual(practice, matrix, states, known)
         now, horizon = practice.clock, practice.horizon / DAY
         predictions = []
         for i, row in enumerate(rows):
             status: Status = "ok" if i in explained else "not_enough_history"
             probability, reasons = explained.get(i) or _simple(states[i], now, horizon)
             client, band = practice.clients[row], band_of(probability)
-            answer = (practice.id, client, probability, band, status, reasons, horizon, now)
+            answer = (practice.id, client, probability, band, status, reasons, horizon, now, usual.get(i))
             predictions.append(_new(Prediction, answer))
         return predictions
+
+    def _usual(
+        self, practice: Practice, matrix: Floats, states: list[list[float]], known: list[int]
+    ) -> dict[int, float]:
+        """Of the rows `known` those silent for longer than usual, with the probability on their usual day."""
+        late = {i: by for i in known if (by := late_s(states[i], practice.clock))}
+        if not late:
+            return {}
+        then = as_if_sooner(matrix[list(late)], list(late.values()))
+        x = features(then, practice.clock, self._norms(practice), practice.horizon / DAY)
+        logits = self.model.logits(self.model.standardise(x)) + practice.intercept.value
+        return dict(zip(late, sigmoids(logits).tolist(), strict=True))
 
     def _explain(
         self, practice: Practice, matrix: Floats, states: list[list[float]], known: list[int]

@@ -1,6 +1,6 @@
 """How good probabilities are: exact, in numpy, on arrays of probabilities p [n] in (0, 1) and labels y [n] of bool."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,13 @@ Labels = NDArray[np.bool_]
 ECE_BINS = 15
 
 
-class CalibrationBin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """`probability`: mean of the predicted; `rate`: the share that came true."""
+
     n: int
-    probability: float  # mean of the predicted
-    rate: float  # share that came true
+    probability: float
+    rate: float
 
 
 def auc(p: Floats, y: Labels) -> float:

@@ -1,7 +1,7 @@
 """Predictions as stored and shown: each client's latest, with its reasons."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,26 +12,50 @@ from wellio.encoding import to_json
 from wellio.errors import NotFound
 from wellio.learning import answers
 from wellio.learning.answers import Band, Status
+from wellio.learning.risk_history import RiskPoint, list_risk_history
 from wellio.pages import Page, PageQuery, page_of
 
 WEIGHT_DIGITS = 4
 
 # Never back in time: a learner that begins again from a snapshot comes by old predictions once more.
+# Its history: what moved by an event, what changed band or status, and all that is asked about on Mondays.
 UPSERT_PREDICTIONS = """
-insert into predictions as p (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of,
-                              last_event_id)
-select t.practice_id, t.client_id, t.probability, t.band, t.reasons::jsonb, t.status, t.horizon_days,
-       to_timestamp(t.as_of), t.last_event_id
-from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::text[], $5::text[], $6::text[], $7::integer[],
-            $8::double precision[], $9::uuid[])
-     t (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, last_event_id)
-where exists (select from clients c where c.practice_id = t.practice_id and c.id = t.client_id)
-on conflict on constraint predictions_pkey do update
-set probability = excluded.probability, band = excluded.band, reasons = excluded.reasons,
-    status = excluded.status, horizon_days = excluded.horizon_days, as_of = excluded.as_of,
-    last_event_id = coalesce(excluded.last_event_id, p.last_event_id)
-where p.as_of <= excluded.as_of
-returning client_id, last_event_id
+with moved as (
+    select t.practice_id, t.client_id, t.probability, t.band, t.reasons, t.status, t.horizon_days, t.usual,
+           t.event_id, to_timestamp(t.as_of) as as_of
+    from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::text[], $5::text[], $6::text[], $7::integer[],
+                $8::double precision[], $9::double precision[], $10::uuid[])
+         t (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, usual, event_id)
+    where exists (select from clients c where c.practice_id = t.practice_id and c.id = t.client_id)
+),
+stored as (
+    insert into predictions as p (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of,
+                                  usual_probability, last_event_id)
+    select m.practice_id, m.client_id, m.probability, m.band, m.reasons::jsonb, m.status, m.horizon_days, m.as_of,
+           m.usual, m.event_id
+    from moved m
+    on conflict on constraint predictions_pkey do update
+    set probability = excluded.probability, band = excluded.band, reasons = excluded.reasons,
+        status = excluded.status, horizon_days = excluded.horizon_days, as_of = excluded.as_of,
+        usual_probability = excluded.usual_probability,
+        last_event_id = coalesce(excluded.last_event_id, p.last_event_id)
+    where p.as_of <= excluded.as_of
+    returning client_id, last_event_id
+),
+kept as (
+    insert into prediction_history as h (practice_id, client_id, day, probability, band, status, as_of, event_id)
+    select m.practice_id, m.client_id, (m.as_of at time zone 'UTC')::date, m.probability, m.band, m.status,
+           m.as_of, m.event_id
+    from moved m
+    join stored s using (client_id)
+    left join predictions p on p.practice_id = m.practice_id and p.client_id = m.client_id
+    where m.event_id is not null or (p.band, p.status) is distinct from (m.band, m.status)
+       or extract(isodow from m.as_of at time zone 'UTC') = 1
+    on conflict on constraint prediction_history_pkey do update
+    set probability = excluded.probability, band = excluded.band, status = excluded.status,
+        as_of = excluded.as_of, event_id = coalesce(excluded.event_id, h.event_id)
+)
+select client_id, last_event_id from stored
 """
 
 # The band that people saw before, if it was sure.
@@ -45,7 +69,7 @@ left join predictions p on p.practice_id = t.practice_id and p.client_id = t.cli
 
 LIST_PREDICTIONS = """
 select c.id as client_id, c.first_name || ' ' || c.last_name as client_name, p.probability, p.band, p.reasons,
-       p.horizon_days, p.as_of, p.last_event_id, p.status
+       p.horizon_days, p.as_of, p.last_event_id, p.status, p.usual_probability
 from visible_clients($1, $2, $3) c
 join predictions p on p.practice_id = $1 and p.client_id = c.id
 where c.status not in ('churned', 'archived')
@@ -67,7 +91,7 @@ where c.status not in ('churned', 'archived')
 GET_PREDICTION = """
 select c.id as client_id, c.first_name || ' ' || c.last_name as client_name, p.probability, p.band,
        coalesce(p.reasons, '[]') as reasons, coalesce(p.horizon_days, r.churn_horizon_days) as horizon_days,
-       p.as_of, p.last_event_id, coalesce(p.status, 'not_enough_history') as status
+       p.as_of, p.last_event_id, coalesce(p.status, 'not_enough_history') as status, p.usual_probability
 from visible_clients($1, $2, $3) c
 join practices r on r.id = c.practice_id
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
@@ -90,11 +114,20 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Counterfactual:
+    """What was predicted on the client's usual day, the last on which the silence was nothing unusual."""
+
+    probability: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """P(the client shows no activity in the next `horizon_days`), as known at `as_of`.
 
     With status not_enough_history the probability is the simple rule's, from the silence alone; all that may be null
-    is so for a client whom the learner has not met.
+    is so for a client whom the learner has not met. `counterfactual` is null also for one who is not late, by their own
+    rhythm, or whose risk did not rise by it.
     """
 
     client_id: UUID
@@ -102,10 +135,18 @@ class Prediction:
     probability: float | None
     band: Band | None
     reasons: Sequence[Reason]
+    counterfactual: Counterfactual | None
     horizon_days: int
     as_of: datetime | None
     last_event_id: UUID | None
     status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPrediction(Prediction):
+    """`history`: the oldest first, a point a day at most."""
+
+    history: Sequence[RiskPoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +197,14 @@ async def get_prediction(db: Database | Connection, actor: Actor, client_id: UUI
     return _prediction(row)
 
 
+async def get_prediction_over_time(db: Database, actor: Actor, client_id: UUID) -> ClientPrediction:
+    """Raises NotFound as `get_prediction`."""
+    async with db.connection() as connection:
+        now = await get_prediction(connection, actor, client_id)
+        history = await list_risk_history(connection, actor.practice_id, client_id)
+    return ClientPrediction(**{each.name: getattr(now, each.name) for each in fields(now)}, history=history)
+
+
 async def upsert_predictions(connection: Connection, moved: Sequence[Moved], told: Sequence[bool]) -> list[Change]:
     """Stores the last prediction of each client, in one statement; returns what has changed of those `told`."""
     chosen = [m.prediction for m, is_told in zip(moved, told, strict=True) if is_told]
@@ -171,6 +220,7 @@ async def upsert_predictions(connection: Connection, moved: Sequence[Moved], tol
         [p.status for p in predictions],
         [round(p.horizon_days) for p in predictions],
         [p.as_of for p in predictions],
+        [p.usual for p in predictions],
         [m.event_id for m in moved],
     ]
     rows = await connection.fetch(UPSERT_PREDICTIONS, *columns)
@@ -192,6 +242,7 @@ def _change(prediction: answers.Prediction, before: Row, event_id: UUID | None) 
         probability=prediction.probability,
         band=prediction.band,
         reasons=[Reason(**_stored(reason)) for reason in prediction.reasons],
+        counterfactual=_counterfactual(prediction.usual, prediction.probability),
         horizon_days=round(prediction.horizon_days),
         as_of=datetime.fromtimestamp(prediction.as_of, UTC),
         last_event_id=event_id,
@@ -211,8 +262,16 @@ def _prediction(row: Row) -> Prediction:
         probability=row["probability"],
         band=row["band"],
         reasons=[Reason(**reason) for reason in row["reasons"]],
+        counterfactual=_counterfactual(row["usual_probability"], row["probability"]),
         horizon_days=row["horizon_days"],
         as_of=row["as_of"],
         last_event_id=row["last_event_id"],
         status=row["status"],
     )
+
+
+def _counterfactual(usual: float | None, now: float | None) -> Counterfactual | None:
+    """None where being late has not raised the risk, to the percent that is shown."""
+    if usual is None or now is None or f"{usual:.0%}" == f"{now:.0%}" or usual > now:
+        return None
+    return Counterfactual(usual, f"on their usual day {usual:.0%}, now {now:.0%}")

@@ -8,7 +8,6 @@ import logging
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 import asyncpg
 
@@ -49,18 +48,17 @@ where id not in (select id from learner_snapshots order by id desc limit $1)
 
 DELETE_OUTCOMES_AFTER = "delete from prediction_outcomes where seq > $1"
 
-OUTCOME_COLUMNS = (
-    "seq",
-    "practice_id",
-    "client_id",
-    "kind",
-    "asked_at",
-    "due_at",
-    "probability",
-    "rule",
-    "status",
-    "churned",
-)
+# Those of a client who was erased since are left out, and their numbers with them.
+INSERT_OUTCOMES = """
+insert into prediction_outcomes (seq, practice_id, client_id, kind, asked_at, due_at, probability, rule, status,
+                                 churned)
+select t.seq, t.practice_id, t.client_id, t.kind, to_timestamp(t.asked_at), to_timestamp(t.due_at), t.probability,
+       t.rule, case when t.shown then 'ok' else 'not_enough_history' end, t.churned
+from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::double precision[], $6::double precision[],
+            $7::double precision[], $8::double precision[], $9::boolean[], $10::boolean[])
+     t (seq, practice_id, client_id, kind, asked_at, due_at, probability, rule, shown, churned)
+where exists (select from clients c where c.practice_id = t.practice_id and c.id = t.client_id)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +125,10 @@ async def save_learner(db: Database, learner: Learner, place: Place) -> Place:
 
 async def insert_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, after: int) -> None:
     """Stores outcomes as numbers `after` + 1 and on. Raises Superseded where these are there already."""
-    records = [
-        (
-            seq,
-            o.practice,
-            o.client,
-            o.kind,
-            datetime.fromtimestamp(o.asked_at, UTC),
-            datetime.fromtimestamp(o.due_at, UTC),
-            o.probability,
-            o.rule,
-            "ok" if o.shown else "not_enough_history",
-            o.churned,
-        )
-        for seq, o in enumerate(outcomes, start=after + 1)
-    ]
+    columns = list(zip(*outcomes, strict=True)) if outcomes else [()] * len(Outcome._fields)
+    practices, clients, asked, due, kinds, *rest = columns
+    seqs = range(after + 1, after + 1 + len(outcomes))
     try:
-        await connection.copy_records_to_table("prediction_outcomes", records=records, columns=OUTCOME_COLUMNS)
+        await connection.execute(INSERT_OUTCOMES, seqs, practices, clients, kinds, asked, due, *rest)
     except asyncpg.UniqueViolationError as error:
         raise Superseded("Another process stores the learner's outcomes.") from error

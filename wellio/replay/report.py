@@ -74,13 +74,13 @@ def quality_table(qualities: Sequence[Quality]) -> Table:
     table = _table("asked", "n", "base", "AUC", "by week", "log loss", "ECE", "rule AUC", "rule loss")
     for q in qualities:
         figures = (q.base_rate, q.auc, q.weekly_auc, q.log_loss, q.ece, q.rule_auc, q.rule_log_loss)
-        table.add_row(q.kind, f"{q.n:,}", *[f"{figure:.4f}" for figure in figures])
+        table.add_row(q.kind, f"{q.n:,}", *["–" if figure is None else f"{figure:.4f}" for figure in figures])
     return table
 
 
 def calibration_table(quality: Quality) -> Table:
     table = _table("n", "predicted", "happened")
-    for part in quality.bins:
+    for part in quality.calibration:
         table.add_row(f"{part.n:,}", f"{part.probability:.3f}", f"{part.rate:.3f}")
     return table
 
