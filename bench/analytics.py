@@ -53,8 +53,8 @@ with asked as (
     from clients where get_byte(uuid_send(id), 15) < 26
     returning id, practice_id
 ), talks as (
-    insert into conversations (id, practice_id, kind, created_by, last_seq)
-    select gen_random_uuid(), practice_id, 'direct', id, 8 from asked
+    insert into conversations (id, practice_id, kind, created_by, last_seq, last_message_at)
+    select gen_random_uuid(), practice_id, 'direct', id, 8, now() from asked
     returning id, practice_id, created_by
 ), coaches as (
     select array_agg(id) as ids from users where role = 'coach'
@@ -76,6 +76,18 @@ REQUESTS = {
     "summary, month": "/api/v1/analytics/summary?period=last_month",
     "summary, 90 days": "/api/v1/analytics/summary?period=last_90_days",
     "summary, year": "/api/v1/analytics/summary?period=this_year",
+    "attendance, year": "/api/v1/analytics/attendance?period=this_year",
+    "retention by first session": "/api/v1/analytics/retention",
+    "retention by sign-up": "/api/v1/analytics/retention?by=sign_up",
+    "revenue by client, month": "/api/v1/analytics/revenue/clients?period=last_month",
+    "revenue by client, year": "/api/v1/analytics/revenue/clients?period=this_year",
+    "revenue by coach, year": "/api/v1/analytics/revenue/coaches?period=this_year",
+    "revenue by plan, year": "/api/v1/analytics/revenue/plans?period=this_year",
+    "lifetime values": "/api/v1/analytics/lifetime-values",
+    "lifetime values, last page": "/api/v1/analytics/lifetime-values?page=150&page_size=100",
+    "lifetime values by cohort": "/api/v1/analytics/lifetime-values/cohorts?months=36",
+    "response times, year": "/api/v1/analytics/response-times?period=this_year",
+    "onboarding, year": "/api/v1/analytics/onboarding?period=this_year",
 }
 
 

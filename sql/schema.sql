@@ -115,7 +115,11 @@ CREATE FUNCTION public.count_days(practice uuid, zone text, days date[]) RETURNS
     with found as materialized (
         select d.day, s.coach_id, s.id, s.status, s.ends_at - s.starts_at as length
         from spans_of_days(zone, days) d
-        join sessions s on s.practice_id = practice and s.starts_at >= d.first and s.starts_at < d.until
+        cross join lateral (
+            select t.* from sessions t
+            where t.practice_id = practice and t.starts_at >= d.first and t.starts_at < d.until
+            offset 0
+        ) s
         where (s.starts_at at time zone zone)::date = d.day
     ), booked as (
         select f.day, f.coach_id, count(*) as total,
@@ -137,13 +141,21 @@ CREATE FUNCTION public.count_days(practice uuid, zone text, days date[]) RETURNS
                count(*) filter (where p.status = 'late_cancelled') as late,
                array_agg(distinct p.client_id) filter (where p.status = 'attended') as attended_by
         from found f
-        join session_participants p on p.practice_id = practice and p.session_id = f.id
+        cross join lateral (
+            select t.client_id, t.status from session_participants t
+            where t.practice_id = practice and t.session_id = f.id
+            offset 0
+        ) p
         where p.status in ('attended', 'no_show', 'late_cancelled')
         group by f.day, f.coach_id
     ), joined as (
         select d.day, c.coach_id, count(*) as new_clients
         from spans_of_days(zone, days) d
-        join clients c on c.practice_id = practice and c.created_at >= d.first and c.created_at < d.until
+        cross join lateral (
+            select t.coach_id, t.created_at from clients t
+            where t.practice_id = practice and t.created_at >= d.first and t.created_at < d.until
+            offset 0
+        ) c
         where (c.created_at at time zone zone)::date = d.day
         group by d.day, c.coach_id
     ), parts as (
@@ -172,7 +184,11 @@ CREATE FUNCTION public.count_revenue_days(practice uuid, zone text, days date[])
            coalesce(sum(p.net_minor) filter (where p.kind in ('payment', 'payment_void')), 0)::bigint,
            coalesce(-sum(p.net_minor) filter (where p.kind in ('refund', 'refund_void')), 0)::bigint
     from spans_of_days(zone, days) d
-    join payments p on p.practice_id = practice and p.paid_at >= d.first and p.paid_at < d.until
+    cross join lateral (
+        select t.* from payments t
+        where t.practice_id = practice and t.paid_at >= d.first and t.paid_at < d.until
+        offset 0
+    ) p
     join clients c on c.practice_id = practice and c.id = p.client_id
     where (p.paid_at at time zone zone)::date = d.day
     group by d.day, c.coach_id, p.currency

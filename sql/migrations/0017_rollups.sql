@@ -136,7 +136,8 @@ language sql stable as $$
     from (select distinct unnest(days)) d (day)
 $$;
 
--- Counted anew; days without anything have no rows.
+-- Counted anew; days without anything have no rows. `offset 0` keeps the planner at looking up each day in the index: it
+-- can't know that the days are few.
 create function count_days(practice uuid, zone text, days date[]) returns table (
     day date, coach_id uuid, total bigint, open bigint, completed bigint, no_show bigint, cancelled bigint,
     late_cancelled bigint, cancelled_by_coach bigint, booked_seconds numeric, attended bigint, missed bigint,
@@ -145,7 +146,11 @@ create function count_days(practice uuid, zone text, days date[]) returns table 
     with found as materialized (
         select d.day, s.coach_id, s.id, s.status, s.ends_at - s.starts_at as length
         from spans_of_days(zone, days) d
-        join sessions s on s.practice_id = practice and s.starts_at >= d.first and s.starts_at < d.until
+        cross join lateral (
+            select t.* from sessions t
+            where t.practice_id = practice and t.starts_at >= d.first and t.starts_at < d.until
+            offset 0
+        ) s
         where (s.starts_at at time zone zone)::date = d.day
     ), booked as (
         select f.day, f.coach_id, count(*) as total,
@@ -167,13 +172,21 @@ create function count_days(practice uuid, zone text, days date[]) returns table 
                count(*) filter (where p.status = 'late_cancelled') as late,
                array_agg(distinct p.client_id) filter (where p.status = 'attended') as attended_by
         from found f
-        join session_participants p on p.practice_id = practice and p.session_id = f.id
+        cross join lateral (
+            select t.client_id, t.status from session_participants t
+            where t.practice_id = practice and t.session_id = f.id
+            offset 0
+        ) p
         where p.status in ('attended', 'no_show', 'late_cancelled')
         group by f.day, f.coach_id
     ), joined as (
         select d.day, c.coach_id, count(*) as new_clients
         from spans_of_days(zone, days) d
-        join clients c on c.practice_id = practice and c.created_at >= d.first and c.created_at < d.until
+        cross join lateral (
+            select t.coach_id, t.created_at from clients t
+            where t.practice_id = practice and t.created_at >= d.first and t.created_at < d.until
+            offset 0
+        ) c
         where (c.created_at at time zone zone)::date = d.day
         group by d.day, c.coach_id
     ), parts as (
@@ -202,7 +215,11 @@ create function count_revenue_days(practice uuid, zone text, days date[]) return
            coalesce(sum(p.net_minor) filter (where p.kind in ('payment', 'payment_void')), 0)::bigint,
            coalesce(-sum(p.net_minor) filter (where p.kind in ('refund', 'refund_void')), 0)::bigint
     from spans_of_days(zone, days) d
-    join payments p on p.practice_id = practice and p.paid_at >= d.first and p.paid_at < d.until
+    cross join lateral (
+        select t.* from payments t
+        where t.practice_id = practice and t.paid_at >= d.first and t.paid_at < d.until
+        offset 0
+    ) p
     join clients c on c.practice_id = practice and c.id = p.client_id
     where (p.paid_at at time zone zone)::date = d.day
     group by d.day, c.coach_id, p.currency

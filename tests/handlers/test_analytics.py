@@ -13,8 +13,9 @@ from tests.handlers.booking import open_all_day
 from wellio.accounts.actors import Actor
 from wellio.db import Database
 from wellio.ids import uuid7
-from wellio.practice.analytics import SummaryQuery, analytics_summary
+from wellio.practice.analytics import analytics_summary
 from wellio.practice.home import MonthFigures, home_summary
+from wellio.practice.report_scope import PeriodQuery
 
 BASE = "/api/v1/analytics/summary"
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -149,7 +150,7 @@ async def test_home_tells_of_the_month(api: Api, house: House) -> None:
     await attend(api.db, house, now, client_id=house.other_client_id, coach=house.other_coach)
     await open_all_day(api, house)
     for actor in (house.owner, house.coach):
-        told = (await analytics_summary(api.db, actor, SummaryQuery(period="this_month"), now=now)).total.now
+        told = (await analytics_summary(api.db, actor, PeriodQuery(period="this_month"), now=now)).total.now
         month = (await home_summary(api.db, actor, now=now)).month
         assert month
         assert month.utilisation == told.utilisation

@@ -6,44 +6,25 @@ What is counted comes in four queries, whatever the size of the practice; summar
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from pydantic import Field
-
-from wellio.accounts.actors import STAFF, Actor, Role
-from wellio.accounts.practices import get_practice
+from wellio.accounts.actors import Actor
 from wellio.db import Connection, Database, Row
-from wellio.errors import Invalid
 from wellio.practice.availability import find_openings
+from wellio.practice.report_scope import LIST_COACHES, PeriodQuery, ReportScope, coach_of, report_scope
 from wellio.practice.slots import Opening
 from wellio.practice.summary import (
     Change,
     Counts,
     Figures,
-    PeriodName,
     Sessions,
     Span,
     change_of,
     figures_of,
     open_minutes,
-    preceded,
     rate,
-    spans_of,
 )
-from wellio.practice.wall_clock import local_date
-from wellio.values import Input
-
-MAX_DAYS = 400
-FIRST_DAY, LAST_DAY = date(1990, 1, 1), date(2190, 1, 1)
-
-LIST_COACHES = """
-select u.id, u.name
-from users u
-where u.practice_id = $1 and u.role in ('owner', 'coach') and ($2::uuid is null or u.id = $2)
-order by u.name, u.id
-"""
 
 # Of the roll-ups, with what has changed since (rollups.py). $2 is the practice's zone, $3 and $4 bound all days; $5 and
 # $6 the parts: 1 the period, 2 the one before, 3 the one before that. $7: one coach's, or null for all.
@@ -61,21 +42,24 @@ where t.part is not null and ($7::uuid is null or f.coach_id = $7)
 group by f.coach_id, t.part
 """
 
-# Who attended. A null coach: with any of them.
+# Who attended; parts are bits. A null coach: with any of them.
 COUNT_ACTIVE_CLIENTS = """
-with seen as (
-    select f.coach_id, a.client_id, bool_or(t.part = 1) as now, bool_or(t.part = 2) as before,
-           bool_or(t.part = 3) as earlier
+with seen as materialized (
+    select f.coach_id, a.client_id, bit_or(1 << t.part) as parts
     from daily_between($1, $2, $3, $4) f
     cross join lateral (select part_of(f.day, $5, $6) as part) t
     cross join lateral unnest(f.attended_by) a (client_id)
     where t.part is not null and ($7::uuid is null or f.coach_id = $7)
-    group by grouping sets ((f.coach_id, a.client_id), (a.client_id))
+    group by f.coach_id, a.client_id
+), of_anybody as (
+    select null::uuid as coach_id, client_id, bit_or(parts) as parts
+    from seen
+    group by client_id
 )
-select coach_id, count(*) filter (where now) as active_now, count(*) filter (where before) as active_before,
-       count(*) filter (where earlier) as active_earlier, count(*) filter (where now and before) as retained_now,
-       count(*) filter (where before and earlier) as retained_before
-from seen
+select coach_id, count(*) filter (where parts & 2 > 0) as active_now,
+       count(*) filter (where parts & 4 > 0) as active_before, count(*) filter (where parts & 8 > 0) as active_earlier,
+       count(*) filter (where parts & 6 = 6) as retained_now, count(*) filter (where parts & 12 = 12) as retained_before
+from (select * from seen union all select * from of_anybody) s
 group by coach_id
 """
 
@@ -96,15 +80,6 @@ where s.practice_id = $1 and ($2::uuid is null or s.coach_id = $2) and s.starts_
 """
 
 NOW, BEFORE = 1, 2
-
-
-class SummaryQuery(Input):
-    """A named `period`, or the dates `from` (inclusive) and `to` (exclusive) of the practice's calendar."""
-
-    period: PeriodName | None = None
-    from_: date | None = Field(default=None, alias="from")
-    to: date | None = None
-    coach_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,33 +122,27 @@ class _Found:
     openings: Mapping[UUID, Opening]
 
 
-async def analytics_summary(db: Database, actor: Actor, query: SummaryQuery, *, now: datetime | None = None) -> Summary:
-    """An owner's is of all coaches or of one, a coach's their own. Raises Invalid. Seven queries."""
-    actor.must_be(STAFF)
-    coach_id = _coach(actor, query.coach_id)
+async def analytics_summary(db: Database, actor: Actor, query: PeriodQuery, *, now: datetime | None = None) -> Summary:
+    """An owner's is of all coaches or of one, a coach's their own. Raises Invalid. Six queries."""
     async with db.connection() as connection:
-        practice = await get_practice(connection, actor.practice_id)
-        zone = await asyncio.to_thread(ZoneInfo, practice.timezone)
-        spans = _spans(query, local_date(zone, now or datetime.now(UTC)))
-        coaches = await connection.fetch(LIST_COACHES, actor.practice_id, coach_id)
-        if not coaches:
-            raise Invalid.field("query.coach_id", "No such coach in this practice.")
-        found = await _find(connection, actor.practice_id, coach_id, [row["id"] for row in coaches], spans, zone)
-    compare = await asyncio.to_thread(_compare_all, found, practice.currency, coach_id, [r["id"] for r in coaches])
+        scope = await report_scope(connection, actor, query, now=now)
+        spans = scope.spans(query)
+        found = await _find(connection, scope, spans)
+    compare = await asyncio.to_thread(_compare_all, found, scope)
     return Summary(
-        timezone=practice.timezone,
+        timezone=scope.zone.key,
         from_date=spans[0].first,
         to_date=spans[0].end,
         before_from_date=spans[1].first,
         before_to_date=spans[1].end,
-        total=compare[coach_id],
-        by_coach=[CoachFigures(row["id"], row["name"], compare[row["id"]]) for row in coaches],
+        total=compare[scope.coach_id],
+        by_coach=[CoachFigures(coach.id, coach.name, compare[coach.id]) for coach in scope.coaches],
     )
 
 
 async def utilisation_of(db: Database, actor: Actor, first: datetime, end: datetime) -> float | None:
     """An owner's is of all coaches, a coach's their own: booked of open minutes in [first, end). Three queries."""
-    coach_id = _coach(actor, None)
+    coach_id = coach_of(actor, None)
     async with db.connection() as connection:
         booked = await connection.fetchval(SUM_BOOKED_MINUTES, actor.practice_id, coach_id, first, end)
         coaches = await connection.fetch(LIST_COACHES, actor.practice_id, coach_id)
@@ -181,31 +150,24 @@ async def utilisation_of(db: Database, actor: Actor, first: datetime, end: datet
     return rate(booked, await asyncio.to_thread(open_minutes, list(openings.values()), first, end))
 
 
-async def _find(
-    connection: Connection,
-    practice_id: UUID,
-    coach_id: UUID | None,
-    coach_ids: Sequence[UUID],
-    spans: Sequence[Span],
-    zone: ZoneInfo,
-) -> _Found:
-    bounds = [span.instants(zone) for span in spans]
+async def _find(connection: Connection, scope: ReportScope, spans: Sequence[Span]) -> _Found:
+    bounds = [span.instants(scope.zone) for span in spans]
     firsts, ends = [span.first for span in spans], [span.end for span in spans]
-    parts = (practice_id, zone.key, firsts[-1], ends[0], firsts, ends, coach_id)
+    parts = (scope.practice_id, scope.zone.key, firsts[-1], ends[0], firsts, ends, scope.coach_id)
+    coach_ids = [coach.id for coach in scope.coaches]
     return _Found(
         bounds=bounds,
         days=await connection.fetch(SUM_DAYS_BY_COACH, *parts),
         active=await connection.fetch(COUNT_ACTIVE_CLIENTS, *parts),
         revenue=await connection.fetch(SUM_REVENUE_BY_COACH, *parts),
-        openings=await find_openings(connection, practice_id, coach_ids, since=bounds[BEFORE - 1][0]),
+        openings=await find_openings(connection, scope.practice_id, coach_ids, since=bounds[BEFORE - 1][0]),
     )
 
 
-def _compare_all(
-    found: _Found, currency: str, total_of: UUID | None, coach_ids: Sequence[UUID]
-) -> dict[UUID | None, Compared]:
-    """Of each coach, and under `total_of` of all that was found. Years of hours take a while: to be run in a thread."""
-    return {who: _compared(found, who, currency) for who in (total_of, *coach_ids)}
+def _compare_all(found: _Found, scope: ReportScope) -> dict[UUID | None, Compared]:
+    """Of each coach, and under the scope's own of all that was found. Years of hours take a while: for a thread."""
+    coaches = (coach.id for coach in scope.coaches)
+    return {who: _compared(found, who, scope.currency) for who in (scope.coach_id, *coaches)}
 
 
 def _compared(found: _Found, coach_id: UUID | None, currency: str) -> Compared:
@@ -240,25 +202,3 @@ def _counts(found: _Found, coach_id: UUID | None, part: int) -> Counts:
         booked_minutes=sum(row["booked_minutes"] for row in days),
         open_minutes=open_minutes(openings, *found.bounds[part - 1]),
     )
-
-
-def _coach(actor: Actor, coach_id: UUID | None) -> UUID | None:
-    if actor.role is Role.OWNER:
-        return coach_id
-    if coach_id not in (None, actor.user_id):
-        raise Invalid.field("query.coach_id", "No such coach in this practice.")
-    return actor.user_id
-
-
-def _spans(query: SummaryQuery, today: date) -> tuple[Span, Span, Span]:
-    if query.from_ is None and query.to is None:
-        return spans_of(query.period or "this_month", today)
-    if query.period is not None:
-        raise Invalid.field("query.period", "Give either a period, or from and to.")
-    if query.from_ is None or query.to is None:
-        raise Invalid.field("query.to" if query.to is None else "query.from", "Give both from and to.")
-    if not FIRST_DAY <= query.from_ < query.to <= LAST_DAY:
-        raise Invalid.field("query.to", f"Must be later than from, and both between {FIRST_DAY} and {LAST_DAY}.")
-    if (query.to - query.from_).days > MAX_DAYS:
-        raise Invalid.field("query.to", f"Must be at most {MAX_DAYS} days after from.")
-    return preceded(Span(query.from_, query.to))
