@@ -44,7 +44,9 @@ class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
         socket = self.handler.__self__
         assert request.transport is not None
         socket.queue.attach(self._sock, request.transport)
-        environ.clear()  # it would be kept for as long as the connection lives, and nobody looks at it again
+        # Both would be kept for as long as the connection lives, and nobody looks at them again.
+        environ.clear()
+        self._sock.headers.clear()
         await self.handler(self)
         if not socket.upgraded:  # a probe that came to nothing: its client goes on polling
             socket.upgrading = False

@@ -7,7 +7,6 @@ aiohttp 3.14 (`WebSocketResponse._writer`), as `engine.py` does on the rest.
 import asyncio
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -89,8 +88,9 @@ class Outgoing:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._packets: deque[Packet | None] = deque()
-        self._polls: deque[asyncio.Future[None]] = deque()
+        # Lists: a deque that is nearly always empty takes 760 bytes.
+        self._packets: list[Packet | None] = []
+        self._polls: list[asyncio.Future[None]] = []
         self._writer: asyncio.Future[None] | None = None  # engineio's writer, while it has nothing to write
         self._handed = 0
         self.bytes = 0
@@ -103,7 +103,8 @@ class Outgoing:
         self._transport: asyncio.Transport | None = None
         self._ended = False  # the client has signed off
         self._closing = False  # a close frame is on its way
-        self._over = asyncio.Event()  # nothing is read from it any more
+        self._over = False  # nothing is read from it any more
+        self._closed: asyncio.Event | None = None  # made for who waits until it is over
         self.aborted = False
         self.takes_offsets = True
         self.on_overflow: Callable[[], None] = lambda: None
@@ -137,7 +138,7 @@ class Outgoing:
                 return
             self.bytes += _size(packet)
         else:
-            self._over.set()
+            self._end()
         if not self._packets:
             self._moved_at = time.monotonic()
         self._packets.append(packet)
@@ -173,7 +174,7 @@ class Outgoing:
             raise asyncio.QueueEmpty
         self._handed += 1
         self._moved_at = time.monotonic()
-        packet = self._packets.popleft()
+        packet = self._packets.pop(0)
         if not self._packets:
             self._allowed_packets, self._allowed_bytes = MAX_QUEUED_PACKETS, MAX_QUEUED_BYTES
         if packet is not None:
@@ -222,10 +223,20 @@ class Outgoing:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 # Not WebSocketResponse.close(): it hangs up before the client has answered.
                 await writer.close(code)
-                await self._over.wait()
+                await self._until_over()
         except (TimeoutError, OSError):
             self._transport.abort()
         self._stop()
+
+    def _end(self) -> None:
+        self._over = True
+        if self._closed is not None:
+            self._closed.set()
+
+    async def _until_over(self) -> None:
+        if not self._over:
+            self._closed = self._closed or asyncio.Event()
+            await self._closed.wait()
 
     def _stop(self) -> None:
         self.aborted = True

@@ -266,10 +266,8 @@ class Realtime:
         device.cancel_timers()
         loop = asyncio.get_running_loop()
         left_s = max(1.0, seconds_left(device))
-        data = {"token_expires_at": device.token_expires_at}
-        warning = encode_event("auth:expiring", data)
         device.timers = [
-            loop.call_later(max(0.0, left_s - WARN_BEFORE_EXPIRY_S), device.send, warning),
+            loop.call_later(max(0.0, left_s - WARN_BEFORE_EXPIRY_S), _warn, device),
             loop.call_later(left_s, self._close, device.connection, POLICY_VIOLATION),
         ]
 
@@ -356,6 +354,10 @@ class Realtime:
             if not self._dispatch.busy and all(device.outgoing.idle for device in self._devices):
                 return
             await asyncio.sleep(0.01)
+
+
+def _warn(device: Device) -> None:
+    device.send(encode_event("auth:expiring", {"token_expires_at": device.token_expires_at}))
 
 
 def _address() -> str:
