@@ -31,6 +31,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +80,17 @@ async def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     async with open_scene(rate_limit_scale=1 if check.limited else 10_000) as scene:
         try:
             result = {"failure": None, **await check.run(scene, options)}
-        except AssertionError as error:
-            result = {"failure": str(error)[:1000] or repr(error.__traceback__)}
-        except (OSError, TimeoutError) as error:
-            result = {"failure": repr(error)[:1000]}
+        except (AssertionError, OSError, TimeoutError) as error:
+            result = {"failure": str(error)[:1000] or repr(error), "at": _place(error)}
     took_s = round(time.perf_counter() - began, 1)
     load = [round(n, 1) for n in (before, os.getloadavg()[0])]
     return {"check": name, **result, "took_s": took_s, "load_average": load}
+
+
+def _place(error: BaseException) -> str:
+    """The line of the check that failed."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "chat_checks" in f.filename]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} {frames[-1].line}" if frames else ""
 
 
 def main() -> None:

@@ -52,8 +52,8 @@ async def _revocations(scene: Scene) -> dict[str, float]:
         await scene.connect(f"{way} bystander", house.owner, 1)
         began = time.perf_counter()
         if way == "suspension":
-            await scene.db.execute("update users set status = 'suspended' where id = $1", coach.user_id)
-            await scene.db.execute("update auth_sessions set revoked_at = now() where user_id = $1", coach.user_id)
+            body = {"status": "suspended"}
+            assert (await scene.rest("PATCH", f"/users/{coach.user_id}", house.owner, json=body))[0] == 200
         else:
             assert (await scene.rest("POST", "/auth/logout", coach))[0] == 200
         await until(lambda way=way: scene.js.told(way, "disconnect"), within_s=20)

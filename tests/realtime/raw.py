@@ -21,10 +21,11 @@ class Raw:
         self.frames: list[str] = []
 
     async def come_in(self, token: str) -> dict[str, Any]:
-        """CONNECT; gives session:ready."""
+        """CONNECT; gives session:ready. Raises ConnectionError for who is not let in."""
         await self.websocket.send_str("40" + json.dumps({"token": token}))
         while not (ready := [f for f in self.frames if f.startswith('42["session:ready"')]):
-            await self.next()
+            if await self.next() is None:
+                raise ConnectionError("closed")
         data: dict[str, Any] = json.loads(ready[0][2:])[1]
         return data
 
