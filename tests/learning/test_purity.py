@@ -10,6 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "wellio" / "learning"
 PURE = (
     "answers",
+    "attendance",
+    "attendance_features",
+    "attendance_rows",
     "churn",
     "clients",
     "container",

@@ -7,13 +7,14 @@ from functools import partial
 
 import orjson
 
+from wellio.evaluate.attendance import ATTENDANCE
 from wellio.evaluate.churn import CHURN
 from wellio.evaluate.options import Evaluation
 from wellio.evaluate.revenue import REVENUE
 from wellio.evaluate.telling import tell
 from wellio.practice.history_files import HistoryError
 
-COMMANDS = (CHURN, REVENUE)
+COMMANDS = (CHURN, ATTENDANCE, REVENUE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
