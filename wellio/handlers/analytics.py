@@ -24,6 +24,7 @@ from wellio.practice.revenue_figures import (
     revenue_by_coach,
     revenue_by_plan,
 )
+from wellio.practice.revenue_forecasts import RevenueForecast, RevenueForecastQuery, forecast_revenue
 
 
 async def get_analytics_summary(call: Call[NoInput, PeriodQuery]) -> Summary:
@@ -76,6 +77,11 @@ async def get_onboarding_funnel(call: Call[NoInput, PeriodQuery]) -> OnboardingF
     return await onboarding_funnel(call.services.db, call.actor, call.query)
 
 
+async def get_revenue_forecast(call: Call[NoInput, RevenueForecastQuery]) -> RevenueForecast:
+    """What will be paid in the months or weeks ahead, between which bounds, and what it is made up of."""
+    return await forecast_revenue(call.services.db, call.actor, call.query)
+
+
 BASE = "/api/v1/analytics"
 ROUTES = (
     Route(
@@ -117,5 +123,9 @@ ROUTES = (
     Route(
         method="GET", path=f"{BASE}/onboarding", handler=get_onboarding_funnel, tag="analytics", roles=STAFF,
         query=PeriodQuery, answer=OnboardingFunnel,
+    ),
+    Route(
+        method="GET", path=f"{BASE}/revenue-forecast", handler=get_revenue_forecast, tag="analytics",
+        roles=STAFF, query=RevenueForecastQuery, answer=RevenueForecast,
     ),
 )  # fmt: skip

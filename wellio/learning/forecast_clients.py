@@ -90,6 +90,12 @@ def _exposure(book: Book) -> Floats:
     return found
 
 
+def kept_share(loss: float, periods: Floats) -> Floats:
+    """Share of each period's days for which a client of today is still there [p]."""
+    found: Floats = _days_kept(loss, periods) / (periods[:, 1] - periods[:, 0])
+    return found
+
+
 def _days_kept(loss: float, periods: Floats) -> Floats:
     """Days of each period that a client of today is still there for [p]."""
     found: Floats = (np.exp(-loss * periods[:, 0]) - np.exp(-loss * periods[:, 1])) / loss
