@@ -1408,6 +1408,7 @@ CREATE TABLE public.prediction_history (
     probability double precision NOT NULL,
     band text NOT NULL,
     status text NOT NULL,
+    engagement double precision NOT NULL,
     as_of timestamp with time zone NOT NULL,
     event_id uuid,
     CONSTRAINT prediction_history_band CHECK ((band = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
@@ -1439,7 +1440,9 @@ CREATE TABLE public.predictions (
     as_of timestamp with time zone NOT NULL,
     last_event_id uuid,
     usual_probability double precision,
+    engagement double precision DEFAULT 0 NOT NULL,
     CONSTRAINT predictions_band CHECK ((band = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
+    CONSTRAINT predictions_engagement CHECK (((engagement >= (0)::double precision) AND (engagement <= (100)::double precision))),
     CONSTRAINT predictions_probability CHECK (((probability >= (0)::double precision) AND (probability <= (1)::double precision))),
     CONSTRAINT predictions_status CHECK ((status = ANY (ARRAY['ok'::text, 'not_enough_history'::text]))),
     CONSTRAINT predictions_usual_probability CHECK (((usual_probability >= (0)::double precision) AND (usual_probability <= (1)::double precision)))
@@ -2287,6 +2290,8 @@ CREATE INDEX plans_practice_idx ON public.plans USING btree (practice_id, create
 CREATE INDEX prediction_outcomes_asked_idx ON public.prediction_outcomes USING btree (practice_id, asked_at);
 
 CREATE INDEX prediction_outcomes_client_idx ON public.prediction_outcomes USING btree (practice_id, client_id, asked_at);
+
+CREATE INDEX predictions_engagement_idx ON public.predictions USING btree (practice_id, engagement DESC, client_id);
 
 CREATE INDEX predictions_risk_idx ON public.predictions USING btree (practice_id, probability DESC, client_id);
 

@@ -288,6 +288,7 @@ def moved(
         horizon_days=30.0,
         as_of=datetime(2026, 1, day, tzinfo=UTC).timestamp(),
         usual=usual,
+        engagement=61.5,
     )
     return Moved(prediction, event_id or UUID(int=day), present)
 
@@ -310,6 +311,7 @@ async def test_prediction_is_shown_to_the_clients_coach_and_the_owner(db: Databa
         band="low",
         reasons=devices.of(house.owner, "churn:updated")[0].reasons,
         counterfactual=Counterfactual(0.12, "on their usual day 12%, now 25%"),
+        engagement=61.5,
         horizon_days=30,
         as_of=datetime(2026, 1, 1, tzinfo=UTC),
         last_event_id=UUID(int=1),

@@ -22,8 +22,8 @@ async def test_highest_risk_comes_first_with_its_reasons(api: Api, house: House)
     await predict(api, house, house.other_client_id, 0.9, "high")
     listed = (await api.get(BASE, house.owner)).data
     assert [p["client_id"] for p in listed] == [str(house.other_client_id), str(house.client_id)]
-    promised = "client_id client_name probability band reasons counterfactual horizon_days as_of last_event_id status"
-    assert set(listed[0]) == set(promised.split())
+    promised = "client_id client_name probability band reasons counterfactual engagement horizon_days as_of status"
+    assert set(listed[0]) == {*promised.split(), "last_event_id"}
     assert listed[0]["reasons"] == [REASON]
     assert [p["band"] for p in (await api.get(f"{BASE}?band=high", house.owner)).data] == ["high"]
     assert [p["client_id"] for p in (await api.get(BASE, house.coach)).data] == [str(house.client_id)]

@@ -16,6 +16,7 @@ PURE = (
     "churn",
     "clients",
     "container",
+    "engagement",
     "ensemble",
     "features",
     "forecast",

@@ -26,7 +26,7 @@ async def store(
 ) -> None:  # fmt: skip
     prediction = answers.Prediction(
         house.practice.id, house.client_id, probability, band_of(probability), "ok", (), 30.0,
-        datetime(2026, 1, day, 12, tzinfo=UTC).timestamp(), usual,
+        datetime(2026, 1, day, 12, tzinfo=UTC).timestamp(), usual, 40.0,
     )  # fmt: skip
     async with db.transaction() as connection:
         await upsert_predictions(connection, [Moved(prediction, event_id, present=True)], [True])

@@ -11,6 +11,7 @@ from wellio.evaluate.churn_plots import draw_churn
 from wellio.evaluate.history import read_facts
 from wellio.evaluate.options import Command, Evaluation
 from wellio.evaluate.plots import check_plot
+from wellio.evaluate.ranks import score_ranks
 from wellio.evaluate.replay import answer, check_restore, us_per_step
 from wellio.evaluate.scores import KINDS, score, scored, window
 from wellio.evaluate.telling import progress_of, tell_bad_lines
@@ -51,6 +52,7 @@ def evaluate_churn(options: ChurnOptions) -> dict[str, Any]:
     found = {
         **_about(options, facts, len(bad_lines)),
         **{kind: score(answers, some, rivals) for kind, some in kinds.items()},
+        "engagement": score_ranks(answers, facts, first=first, last=last, horizon=options.horizon),
         "us_per_step": us_per_step(answers.times, len(answers.due), len(facts)),
     }
     if options.plot:

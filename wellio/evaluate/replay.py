@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from time import process_time
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from wellio.evaluate.telling import Progress
 from wellio.learning.answers import Outcome, Prediction
 from wellio.learning.churn import Learner
-from wellio.learning.clients import ACTIVES, FIRST, LAST, ORDER, VISITS
+from wellio.learning.clients import ACTIVES, DAY, FIRST, LAST, ORDER, RECENT_30, RECENT_90, UPDATED, VISITS
 from wellio.learning.features import COUNT, Floats
 from wellio.learning.inputs import Fact
 from wellio.learning.practices import Practice
@@ -43,6 +44,7 @@ class WatchedLearner(Learner):
         self.taught: list[Batch] = []
         self.mondays: list[tuple[float, Floats]] = []  # [n, 3]: visits, days from first to last and to now
         self.times = Times()
+        self.ranked: list[tuple[float, list[UUID], Floats]] = []
 
     def _teach(self, practice: Practice, known: Batch, churned: list[bool]) -> None:
         before = process_time()
@@ -59,6 +61,18 @@ class WatchedLearner(Learner):
         yield from super()._ask_weekly(practice, monday)
         self.times.questions += process_time() - before
 
+    def _rank(self, practice: Practice, now: float) -> Iterator[None]:
+        yield from super()._rank(practice, now)
+        rows = practice.at_risk_rows(now)
+        state = practice.state[rows]
+        watched = rows[state[:, ORDER] < WATCHED_CLIENTS / max(len(rows), 1)].tolist()
+        state = practice.state[watched]
+        days = np.maximum(now - state[:, UPDATED], 0.0) / DAY
+        counts = [state[:, RECENT_30] * 0.5 ** (days / 30.0), state[:, RECENT_90] * 0.5 ** (days / 90.0)]
+        scores = self._engagements(practice, state, state.tolist())
+        clients = [practice.clients[row] for row in watched]
+        self.ranked.append((now, clients, np.column_stack([scores, *counts])))
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -72,6 +86,7 @@ class Answers:
     churned: NDArray[np.bool_]
     x: NDArray[np.float32]  # [n, COUNT]
     mondays: Sequence[tuple[float, Floats]]
+    ranked: Sequence[tuple[float, Sequence[UUID], Floats]]  # on Mondays: clients [n], scores and rivals' [n, 3]
     times: Times
 
 
@@ -102,7 +117,7 @@ def answer(facts: Sequence[Fact], *, horizon: float, at_risk: float, progress: P
         progress(done)
     asked, due, weekly, probability, rule, churned = np.concatenate(columns).T
     x = np.concatenate([np.zeros((0, COUNT), np.float32), *[batch.x for batch in learner.taught]])
-    return Answers(asked, due, weekly > 0, probability, rule, churned > 0, x, learner.mondays, times)
+    return Answers(asked, due, weekly > 0, probability, rule, churned > 0, x, learner.mondays, learner.ranked, times)
 
 
 def _row(o: Outcome) -> tuple[float, float, bool, float, float, bool]:

@@ -32,7 +32,7 @@ class Reason(NamedTuple):
 class Prediction(NamedTuple):
     """P(no active event in the next `horizon_days`) at `as_of` (unix seconds). Tuples: made five times per event.
 
-    `usual`: what it was on the client's usual day, of one who is later than that; else None.
+    `usual`: what it was on the client's usual day, of one who is later than that; else None. `engagement`: 0 to 100.
     """
 
     practice: UUID
@@ -44,6 +44,7 @@ class Prediction(NamedTuple):
     horizon_days: float
     as_of: float
     usual: float | None
+    engagement: float
 
 
 class Outcome(NamedTuple):

@@ -18,13 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wellio.learning.answers import MIN_ACTIVES, MIN_LABELS, Key, Outcome, Prediction, Reason, Status, band_of, rule_of
-from wellio.learning.clients import ACTIVES, AMOUNT_WEIGHT, DAY, ENDED, LAST, LAST_AMOUNT, ORDER, observe
+from wellio.learning.clients import ACTIVES, AMOUNT_WEIGHT, DAY, ENDED, LAST, LAST_AMOUNT, ORDER, VISITS, observe
+from wellio.learning.engagement import CHECKPOINT_WEEKS, Checkpoint, Engagement, mixes_of, sample_of
+from wellio.learning.engagement import COUNT as MIX
 from wellio.learning.ensemble import Ensemble
 from wellio.learning.features import NAMES, Floats, Norms, features, features_of
 from wellio.learning.frozen import Frozen, freeze, restore
-from wellio.learning.inputs import CLIENT_CREATED, Fact, HorizonSet, Input
+from wellio.learning.inputs import CLIENT_CREATED, Fact, HorizonSet, Input, Tick
 from wellio.learning.model import sigmoid, sigmoids
-from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, WEEK, Practice, Running, monday_after
+from wellio.learning.practices import (
+    FIRST_MONDAY,
+    MAX_TIME,
+    MIN_TIME,
+    OUTAGE,
+    WEEK,
+    Practice,
+    Running,
+    monday_after,
+)
 from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch
 from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
 from wellio.learning.usual_days import as_if_sooner, late_s
@@ -44,6 +55,7 @@ class Learner:
         self.facts = 0
         self.labels = 0
         self.model = Ensemble(NAMES)
+        self.engagement = Engagement()
         self.practices: list[Practice] = []
         self.gaps = Running()
         self.amounts = Running()
@@ -72,6 +84,8 @@ class Learner:
                 practice.start(t)
             if t >= practice.wake:
                 yield from self._advance(practice, t)
+            if isinstance(item, Tick) and t // DAY > practice.standing.ranked_at // DAY:
+                yield from self._rank(practice, t)
             practice.clock = max(practice.clock, t)
         if t and isinstance(item, Fact):
             self._observe(practice, item, t)
@@ -151,6 +165,7 @@ class Learner:
                 practice.next_monday = monday_after(t)
                 break
             yield from self._ask_weekly(practice, monday)
+            yield from self._rank(practice, monday)
             practice.next_monday = monday + WEEK
         yield from self._learn_due(practice, t)
 
@@ -206,6 +221,28 @@ class Learner:
         practice.asking().append(Batch(questions, x.astype(np.float32)))
         self._changed.update(dict.fromkeys((rows + (practice.index << 32)).tolist()))
 
+    def _rank(self, practice: Practice, now: float) -> Iterator[None]:
+        """Once a day at most: everybody at risk against everybody else, and what earlier rankings were worth."""
+        standing = practice.standing
+        for checkpoint in standing.take_due(now - practice.horizon):
+            if practice.outage_end <= checkpoint.t and now - practice.last_fact <= OUTAGE:
+                self.engagement.learn(checkpoint, practice.state)
+            yield
+        rows = practice.at_risk_rows(now)
+        mixes = [np.zeros((0, MIX))]
+        for start in range(0, len(rows), ASK_CHUNK):
+            some = rows[start : start + ASK_CHUNK]
+            mixes.append(mixes_of(practice.state[some], now))
+            self._changed.update(dict.fromkeys((some + (practice.index << 32)).tolist()))
+            yield
+        mix = np.concatenate(mixes)
+        standing.set_marks(self.engagement.activities(mix))
+        standing.ranked_at = now
+        if (now - FIRST_MONDAY) % (CHECKPOINT_WEEKS * WEEK) == 0.0:
+            chosen = sample_of(practice.state[rows, ORDER])
+            visits = practice.state[rows[chosen], VISITS]
+            standing.checkpoints.append(Checkpoint(now, rows[chosen], visits, mix[chosen].astype(np.float32)))
+
     def _learn_due(self, practice: Practice, t: float) -> Iterator[None]:
         while (queue := practice.earliest()) is not None and queue.next_due <= t:
             due = queue.take(t, SORT_WINDOW)
@@ -245,15 +282,25 @@ class Learner:
         known = [i for i, s in enumerate(states) if s[ACTIVES] >= MIN_ACTIVES] if self.labels >= MIN_LABELS else []
         explained = self._explain(practice, matrix, [states[i] for i in known], known) if known else {}
         usual = self._usual(practice, matrix, states, known)
+        engagements = self._engagements(practice, matrix, states)
         now, horizon = practice.clock, practice.horizon / DAY
         predictions = []
         for i, row in enumerate(rows):
             status: Status = "ok" if i in explained else "not_enough_history"
             probability, reasons = explained.get(i) or _simple(states[i], now, horizon)
             client, band = practice.clients[row], band_of(probability)
-            answer = (practice.id, client, probability, band, status, reasons, horizon, now, usual.get(i))
-            predictions.append(_new(Prediction, answer))
+            answer = (practice.id, client, probability, band, status, reasons, horizon, now)
+            predictions.append(_new(Prediction, (*answer, usual.get(i), engagements[i])))
         return predictions
+
+    def _engagements(self, practice: Practice, matrix: Floats, states: list[list[float]]) -> list[float]:
+        """0 for who has never done anything."""
+        if len(states) == 1:
+            activities = [self.engagement.activity(states[0], practice.clock)]
+        else:
+            activities = self.engagement.activities(mixes_of(matrix, practice.clock)).tolist()
+        score = practice.standing.score
+        return [score(each) if s[ACTIVES] else 0.0 for each, s in zip(activities, states, strict=True)]
 
     def _usual(
         self, practice: Practice, matrix: Floats, states: list[list[float]], known: list[int]

@@ -45,6 +45,7 @@ COLUMNS = (
     "last_amount",  # log1p of the last one
     "late_weight",  # EWMA of log1p(days late) as sums
     "late_sum",
+    "spent",  # log1p of the amounts, half-life 180 days
 )
 WIDTH = len(COLUMNS)
 (
@@ -80,12 +81,14 @@ WIDTH = len(COLUMNS)
     LAST_AMOUNT,
     LATE_WEIGHT,
     LATE_SUM,
+    SPENT,
 ) = range(WIDTH)
 
 DAY = 86_400.0
 VISIT_DAYS = 0.5
 GAP_DECAY = 0.8  # of the EWMAs, per value
 MAX_AMOUNT = 1e9
+SPENT_HALF_LIFE = 180.0
 LN2 = math.log(2.0)
 
 _CATEGORY = {
@@ -134,7 +137,7 @@ def observe(row: list[float], fact: Fact, t: float) -> float | None:
     if not fact.active:
         return None
     row[_CATEGORY.get(kind, OTHERS)] += weight
-    _pay(row, fact)
+    _pay(row, fact, t)
     return _visit(row, t)
 
 
@@ -149,6 +152,7 @@ def _pass_time(row: list[float], t: float) -> float:
     row[RECENT_7] *= math.exp(days * (-LN2 / 7.0))
     row[RECENT_30] *= month
     row[RECENT_90] *= season
+    row[SPENT] *= math.exp(days * (-LN2 / SPENT_HALF_LIFE))
     for column in range(SESSIONS, ATTENDED):
         row[column] *= month
     for column in range(ATTENDED, UNANSWERED):
@@ -162,10 +166,11 @@ def _exchange(row: list[float], *, by_client: bool) -> None:
     row[theirs] = 0.0
 
 
-def _pay(row: list[float], fact: Fact) -> None:
+def _pay(row: list[float], fact: Fact, t: float) -> None:
     size = abs(fact.amount)
     if 0.0 < size < math.inf:
         row[LAST_AMOUNT] = math.log1p(min(size, MAX_AMOUNT))
+        row[SPENT] += row[LAST_AMOUNT] * 0.5 ** ((row[UPDATED] - t) / SPENT_HALF_LIFE / DAY)
         row[AMOUNT_WEIGHT] = GAP_DECAY * row[AMOUNT_WEIGHT] + 1.0
         row[AMOUNT_SUM] = GAP_DECAY * row[AMOUNT_SUM] + row[LAST_AMOUNT]
     if fact.kind == inputs.PAYMENT and -math.inf < fact.late_days < math.inf:

@@ -9,6 +9,8 @@ import numpy as np
 
 from wellio.learning.clients import COLUMNS, STATE_VERSION, WIDTH
 from wellio.learning.container import Array, SnapshotVersion, pieces, unpack
+from wellio.learning.engagement import COUNT as MIX
+from wellio.learning.engagement import PARTS, Checkpoint, Engagement
 from wellio.learning.ensemble import Ensemble
 from wellio.learning.features import FEATURES
 from wellio.learning.practices import Practice, Running
@@ -23,9 +25,11 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "second_weights": _FLOAT,
     "covariance": _FLOAT,  # [d + 1, d + 1]
     "losses": _FLOAT,  # [2]
+    "engagement_sums": _FLOAT,  # [m + 1, m + 1]
+    "engagement_weights": _FLOAT,  # [m]
     "norms": _FLOAT,  # [2, 3]: gaps, amounts
     "practice_ids": _BYTE,  # [p, 16]
-    "practices": _FLOAT,  # [p, 14], see _practice_floats
+    "practices": _FLOAT,  # [p, 15], see _practice_floats
     "practice_clients": _INT,  # [p]: how many of `clients` are whose, in order
     "client_ids": _BYTE,  # [n, 16]
     "clients": _FLOAT,  # [n, WIDTH]
@@ -34,9 +38,21 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "queue_horizons": _FLOAT,  # [q], seconds
     "questions": QUESTION,
     "features": np.dtype("<f4"),  # [questions, COUNT]
+    "mark_counts": _INT,  # [p]
+    "marks": _FLOAT,
+    "checkpoints": _INT,  # [k, 2]: index of the practice, clients
+    "checkpoint_times": _FLOAT,  # [k]
+    "checkpoint_rows": _INT,
+    "checkpoint_visits": _FLOAT,
+    "checkpoint_mixes": np.dtype("<f4"),  # [clients, m]
 }
-_PRACTICE_FLOATS = 14
-_LAYOUT = {"columns": list(COLUMNS), "features": [list(feature) for feature in FEATURES], "state": STATE_VERSION}
+_PRACTICE_FLOATS = 15
+_LAYOUT = {
+    "columns": list(COLUMNS),
+    "features": [list(feature) for feature in FEATURES],
+    "engagement": list(PARTS),
+    "state": STATE_VERSION,
+}
 
 
 class Freezable(Protocol):
@@ -47,6 +63,7 @@ class Freezable(Protocol):
     horizon_days: float
     at_risk_days: float
     model: Ensemble
+    engagement: Engagement
     gaps: Running
     amounts: Running
     practices: list[Practice]
@@ -83,6 +100,8 @@ def freeze(learner: Freezable) -> Frozen:
     }
     arrays = {
         **{name: [array.copy()] for name, array in learner.model.arrays().items()},
+        "engagement_sums": [learner.engagement.sums.copy()],
+        "engagement_weights": [learner.engagement.weights.copy()],
         "norms": [np.array([learner.gaps.sums(), learner.amounts.sums()])],
         "practice_ids": [_ids(b"".join([practice.id.bytes for practice in practices]))],
         "practices": [np.array([_practice_floats(p) for p in practices]).reshape(-1, _PRACTICE_FLOATS)],
@@ -94,8 +113,23 @@ def freeze(learner: Freezable) -> Frozen:
         "queue_horizons": [np.array([queue.horizon for _, queue in queues], _FLOAT)],
         "questions": [part.questions for part in waiting],
         "features": [part.x for part in waiting],
+        **_standings(practices),
     }
     return Frozen(header, {name: arrays[name] for name in DTYPES})
+
+
+def _standings(practices: list[Practice]) -> dict[str, list[Array]]:
+    """Checkpoints never change, so the arrays themselves will do."""
+    taken = [(practice.index, checkpoint) for practice in practices for checkpoint in practice.standing.checkpoints]
+    return {
+        "mark_counts": [np.array([len(practice.standing.marks) for practice in practices], _INT)],
+        "marks": [np.array([mark for practice in practices for mark in practice.standing.marks], _FLOAT)],
+        "checkpoints": [np.array([(index, len(each.rows)) for index, each in taken], _INT).reshape(-1, 2)],
+        "checkpoint_times": [np.array([each.t for _, each in taken], _FLOAT)],
+        "checkpoint_rows": [np.zeros(0, _INT), *[each.rows for _, each in taken]],
+        "checkpoint_visits": [np.zeros(0, _FLOAT), *[each.visits for _, each in taken]],
+        "checkpoint_mixes": [np.zeros((0, MIX), np.float32), *[each.mixes for _, each in taken]],
+    }
 
 
 def restore(learner: Freezable, data: bytes) -> None:
@@ -109,6 +143,8 @@ def restore(learner: Freezable, data: bytes) -> None:
     learner.gaps, learner.amounts = (Running(*sums) for sums in arrays["norms"].tolist())
     _restore_practices(learner, arrays)
     _restore_queues(learner, arrays)
+    learner.engagement.sums, learner.engagement.weights = arrays["engagement_sums"], arrays["engagement_weights"]
+    _restore_standings(learner, arrays)
 
 
 def _restore_practices(learner: Freezable, arrays: dict[str, Array]) -> None:
@@ -133,6 +169,18 @@ def _restore_queues(learner: Freezable, arrays: dict[str, Array]) -> None:
         start += length
 
 
+def _restore_standings(learner: Freezable, arrays: dict[str, Array]) -> None:
+    marks, start = arrays["marks"].tolist(), 0
+    for practice, count in zip(learner.practices, arrays["mark_counts"].tolist(), strict=True):
+        practice.standing.marks = marks[start : start + count]
+        start += count
+    start = 0
+    for (index, count), t in zip(arrays["checkpoints"].tolist(), arrays["checkpoint_times"].tolist(), strict=True):
+        columns = (arrays[f"checkpoint_{name}"][start : start + count] for name in ("rows", "visits", "mixes"))
+        learner.practices[index].standing.checkpoints.append(Checkpoint(t, *columns))
+        start += count
+
+
 def _practice_floats(practice: Practice) -> tuple[float, ...]:
     return (
         practice.clock,
@@ -145,6 +193,7 @@ def _practice_floats(practice: Practice) -> tuple[float, ...]:
         practice.intercept.information,
         *practice.gaps.sums(),
         *practice.amounts.sums(),
+        practice.standing.ranked_at,
     )
 
 
@@ -153,6 +202,7 @@ def _set_practice_floats(practice: Practice, floats: list[float]) -> None:
     practice.horizon, practice.at_risk = floats[4:6]
     practice.intercept.value, practice.intercept.information = floats[6:8]
     practice.gaps, practice.amounts = Running(*floats[8:11]), Running(*floats[11:14])
+    practice.standing.ranked_at = floats[14]
 
 
 def _ids(joined: bytes) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wellio.learning.clients import ACTIVES, DAY, ENDED, LAST, WIDTH, new_row
+from wellio.learning.engagement import Standing
 from wellio.learning.features import Floats, Norms
 from wellio.learning.inputs import CLIENT_CREATED, Fact, Tick
 from wellio.learning.model import Intercept
@@ -58,6 +59,7 @@ class Practice:
         self.intercept = Intercept()
         self.gaps = Running()
         self.amounts = Running()
+        self.standing = Standing()
         self.queues: list[Queue] = []
         self.clients: list[UUID] = []
         self.client_ids = bytearray()  # the same, 16 bytes each

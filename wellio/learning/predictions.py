@@ -22,30 +22,32 @@ WEIGHT_DIGITS = 4
 UPSERT_PREDICTIONS = """
 with moved as (
     select t.practice_id, t.client_id, t.probability, t.band, t.reasons, t.status, t.horizon_days, t.usual,
-           t.event_id, to_timestamp(t.as_of) as as_of
+           t.engagement, t.event_id, to_timestamp(t.as_of) as as_of
     from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::text[], $5::text[], $6::text[], $7::integer[],
-                $8::double precision[], $9::double precision[], $10::uuid[])
-         t (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, usual, event_id)
+                $8::double precision[], $9::double precision[], $10::double precision[], $11::uuid[])
+         t (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of, usual, engagement,
+            event_id)
     where exists (select from clients c where c.practice_id = t.practice_id and c.id = t.client_id)
 ),
 stored as (
     insert into predictions as p (practice_id, client_id, probability, band, reasons, status, horizon_days, as_of,
-                                  usual_probability, last_event_id)
+                                  usual_probability, engagement, last_event_id)
     select m.practice_id, m.client_id, m.probability, m.band, m.reasons::jsonb, m.status, m.horizon_days, m.as_of,
-           m.usual, m.event_id
+           m.usual, m.engagement, m.event_id
     from moved m
     on conflict on constraint predictions_pkey do update
     set probability = excluded.probability, band = excluded.band, reasons = excluded.reasons,
         status = excluded.status, horizon_days = excluded.horizon_days, as_of = excluded.as_of,
-        usual_probability = excluded.usual_probability,
+        usual_probability = excluded.usual_probability, engagement = excluded.engagement,
         last_event_id = coalesce(excluded.last_event_id, p.last_event_id)
     where p.as_of <= excluded.as_of
     returning client_id, last_event_id
 ),
 kept as (
-    insert into prediction_history as h (practice_id, client_id, day, probability, band, status, as_of, event_id)
+    insert into prediction_history as h (practice_id, client_id, day, probability, band, status, engagement, as_of,
+                                         event_id)
     select m.practice_id, m.client_id, (m.as_of at time zone 'UTC')::date, m.probability, m.band, m.status,
-           m.as_of, m.event_id
+           m.engagement, m.as_of, m.event_id
     from moved m
     join stored s using (client_id)
     left join predictions p on p.practice_id = m.practice_id and p.client_id = m.client_id
@@ -53,7 +55,7 @@ kept as (
        or extract(isodow from m.as_of at time zone 'UTC') = 1
     on conflict on constraint prediction_history_pkey do update
     set probability = excluded.probability, band = excluded.band, status = excluded.status,
-        as_of = excluded.as_of, event_id = coalesce(excluded.event_id, h.event_id)
+        engagement = excluded.engagement, as_of = excluded.as_of, event_id = coalesce(excluded.event_id, h.event_id)
 )
 select client_id, last_event_id from stored
 """
@@ -69,7 +71,7 @@ left join predictions p on p.practice_id = t.practice_id and p.client_id = t.cli
 
 LIST_PREDICTIONS = """
 select c.id as client_id, c.first_name || ' ' || c.last_name as client_name, p.probability, p.band, p.reasons,
-       p.horizon_days, p.as_of, p.last_event_id, p.status, p.usual_probability
+       p.horizon_days, p.as_of, p.last_event_id, p.status, p.usual_probability, p.engagement
 from visible_clients($1, $2, $3) c
 join predictions p on p.practice_id = $1 and p.client_id = c.id
 where c.status not in ('churned', 'archived')
@@ -91,7 +93,7 @@ where c.status not in ('churned', 'archived')
 GET_PREDICTION = """
 select c.id as client_id, c.first_name || ' ' || c.last_name as client_name, p.probability, p.band,
        coalesce(p.reasons, '[]') as reasons, coalesce(p.horizon_days, r.churn_horizon_days) as horizon_days,
-       p.as_of, p.last_event_id, coalesce(p.status, 'not_enough_history') as status, p.usual_probability
+       p.as_of, p.last_event_id, coalesce(p.status, 'not_enough_history') as status, p.usual_probability, p.engagement
 from visible_clients($1, $2, $3) c
 join practices r on r.id = c.practice_id
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
@@ -127,7 +129,7 @@ class Prediction:
 
     With status not_enough_history the probability is the simple rule's, from the silence alone; all that may be null
     is so for a client whom the learner has not met. `counterfactual` is null also for one who is not late, by their own
-    rhythm, or whose risk did not rise by it.
+    rhythm, or whose risk did not rise by it. `engagement`: the rank within the practice, 0 to 100.
     """
 
     client_id: UUID
@@ -136,6 +138,7 @@ class Prediction:
     band: Band | None
     reasons: Sequence[Reason]
     counterfactual: Counterfactual | None
+    engagement: float | None
     horizon_days: int
     as_of: datetime | None
     last_event_id: UUID | None
@@ -221,6 +224,7 @@ async def upsert_predictions(connection: Connection, moved: Sequence[Moved], tol
         [round(p.horizon_days) for p in predictions],
         [p.as_of for p in predictions],
         [p.usual for p in predictions],
+        [p.engagement for p in predictions],
         [m.event_id for m in moved],
     ]
     rows = await connection.fetch(UPSERT_PREDICTIONS, *columns)
@@ -243,6 +247,7 @@ def _change(prediction: answers.Prediction, before: Row, event_id: UUID | None) 
         band=prediction.band,
         reasons=[Reason(**_stored(reason)) for reason in prediction.reasons],
         counterfactual=_counterfactual(prediction.usual, prediction.probability),
+        engagement=prediction.engagement,
         horizon_days=round(prediction.horizon_days),
         as_of=datetime.fromtimestamp(prediction.as_of, UTC),
         last_event_id=event_id,
@@ -263,6 +268,7 @@ def _prediction(row: Row) -> Prediction:
         band=row["band"],
         reasons=[Reason(**reason) for reason in row["reasons"]],
         counterfactual=_counterfactual(row["usual_probability"], row["probability"]),
+        engagement=row["engagement"],
         horizon_days=row["horizon_days"],
         as_of=row["as_of"],
         last_event_id=row["last_event_id"],

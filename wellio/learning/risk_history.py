@@ -17,7 +17,7 @@ DELETE_OLD_HISTORY = "delete from prediction_history where day < current_date - 
 # at that moment.
 LIST_RISK_HISTORY = """
 with told as (
-    select h.day, h.as_of, h.probability, h.status, h.event_id
+    select h.day, h.as_of, h.probability, h.status, h.engagement, h.event_id
     from prediction_history h
     where h.practice_id = $1 and h.client_id = $2
     order by h.day desc
@@ -26,6 +26,7 @@ with told as (
 asked as (
     select distinct on (day) (o.asked_at at time zone 'UTC')::date as day, o.asked_at as as_of,
            case when o.status = 'ok' then o.probability else o.rule end as probability, o.status,
+           null::double precision as engagement,
            case when o.kind = 'event' then (
                select e.id
                from events e
@@ -39,7 +40,7 @@ asked as (
                        - make_interval(days => $3::integer)
     order by day, o.asked_at desc
 )
-select p.as_of, p.probability, p.status, p.event_id, e.type as event_type
+select p.as_of, p.probability, p.status, p.engagement, p.event_id, e.type as event_type
 from (
     select * from told
     union all
@@ -54,12 +55,16 @@ order by p.as_of
 
 @dataclass(frozen=True, slots=True)
 class RiskPoint:
-    """The last prediction of a day. `event_type`, `event_id`: what moved it; null when only time had passed."""
+    """The last prediction of a day. `event_type`, `event_id`: what moved it; null when only time had passed.
+
+    `engagement` is null on days of a past that was brought in.
+    """
 
     as_of: datetime
     probability: float
     band: Band
     status: Status
+    engagement: float | None
     event_id: UUID | None
     event_type: str | None
 

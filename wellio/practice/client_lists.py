@@ -17,13 +17,22 @@ from wellio.practice.clients import Client, Status, client_of, shown_to
 from wellio.values import Input, Line, Moment, Tag
 
 Sort = Literal[
-    "created_at", "-created_at", "name", "-name", "churn_risk", "-churn_risk", "last_activity_at", "-last_activity_at"
+    "created_at",
+    "-created_at",
+    "name",
+    "-name",
+    "churn_risk",
+    "-churn_risk",
+    "engagement",
+    "-engagement",
+    "last_activity_at",
+    "-last_activity_at",
 ]
 MAX_WORDS = 10
 MAX_TAG_COUNTS = 200
 
 LIST_BY_CREATED = """
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
@@ -36,7 +45,7 @@ order by c.created_at, c.id desc
 """
 
 LIST_BY_CREATED_DESC = """
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
@@ -49,7 +58,7 @@ order by c.created_at desc, c.id
 """
 
 LIST_BY_NAME = """
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
@@ -62,7 +71,7 @@ order by c.name_key, c.id
 """
 
 LIST_BY_NAME_DESC = """
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
@@ -96,7 +105,7 @@ with known as materialized (
     limit $15 - (select count(*) from predicted)
     offset greatest(0, $16 - (select clients from known))
 )
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from (select id from predicted union all select id from others) chosen
 join clients c on c.id = chosen.id
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
@@ -123,16 +132,70 @@ with known as materialized (
     limit $15 - (select count(*) from predicted)
     offset greatest(0, $16 - (select clients from known))
 )
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from (select id from predicted union all select id from others) chosen
 join clients c on c.id = chosen.id
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
 order by p.probability desc nulls last, c.id
 """
 
+LIST_BY_ENGAGEMENT = """
+with known as materialized (
+    select coalesce(sum(n.clients), 0)::bigint as clients
+    from counted_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) n
+    where n.churn_band is not null
+), predicted as materialized (
+    select m.id
+    from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
+    join predictions r on r.practice_id = $1 and r.client_id = m.id
+    where $16 < (select clients from known)
+    order by r.engagement, r.client_id desc
+    limit $15 offset $16
+), others as (
+    select m.id
+    from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
+    where m.churn_band is null and $16 + $15 > (select clients from known)
+    order by m.id desc
+    limit $15 - (select count(*) from predicted)
+    offset greatest(0, $16 - (select clients from known))
+)
+select c.*, p.probability, p.band, p.engagement
+from (select id from predicted union all select id from others) chosen
+join clients c on c.id = chosen.id
+left join predictions p on p.practice_id = $1 and p.client_id = c.id
+order by p.engagement nulls last, c.id desc
+"""
+
+LIST_BY_ENGAGEMENT_DESC = """
+with known as materialized (
+    select coalesce(sum(n.clients), 0)::bigint as clients
+    from counted_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) n
+    where n.churn_band is not null
+), predicted as materialized (
+    select m.id
+    from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
+    join predictions r on r.practice_id = $1 and r.client_id = m.id
+    where $16 < (select clients from known)
+    order by r.engagement desc, r.client_id
+    limit $15 offset $16
+), others as (
+    select m.id
+    from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
+    where m.churn_band is null and $16 + $15 > (select clients from known)
+    order by m.id
+    limit $15 - (select count(*) from predicted)
+    offset greatest(0, $16 - (select clients from known))
+)
+select c.*, p.probability, p.band, p.engagement
+from (select id from predicted union all select id from others) chosen
+join clients c on c.id = chosen.id
+left join predictions p on p.practice_id = $1 and p.client_id = c.id
+order by p.engagement desc nulls last, c.id
+"""
+
 # Who never did anything has been silent for longest.
 LIST_BY_ACTIVITY = """
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
@@ -145,7 +208,7 @@ order by c.last_activity_at nulls first, c.id
 """
 
 LIST_BY_ACTIVITY_DESC = """
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from (
     select m.id
     from matching_clients($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) m
@@ -164,6 +227,8 @@ LIST_BY: Mapping[Sort, str] = {
     "-name": LIST_BY_NAME_DESC,
     "churn_risk": LIST_BY_RISK,
     "-churn_risk": LIST_BY_RISK_DESC,
+    "engagement": LIST_BY_ENGAGEMENT,
+    "-engagement": LIST_BY_ENGAGEMENT_DESC,
     "last_activity_at": LIST_BY_ACTIVITY,
     "-last_activity_at": LIST_BY_ACTIVITY_DESC,
 }

@@ -50,7 +50,7 @@ Tags = Annotated[tuple[Tag, ...], Field(max_length=MAX_TAGS), AfterValidator(_di
 Custom = Annotated[dict[str, Any], AfterValidator(_small)]
 
 GET_CLIENT = """
-select c.*, p.probability, p.band
+select c.*, p.probability, p.band, p.engagement
 from visible_clients($1, $2, $3) c
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
 where c.id = $4
@@ -88,7 +88,7 @@ class NewClient(Input):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`churn_risk` is the predicted probability 0..1; null until there is a prediction."""
+    """`churn_risk` is the predicted probability 0..1, `engagement` the rank in the practice 0..100, or null."""
 
     id: UUID
     first_name: str
@@ -210,7 +210,7 @@ def client_of(row: Row) -> Client:
         custom=row["custom"],
         churn_risk=row["probability"],
         churn_band=row["band"],
-        engagement=None,
+        engagement=row["engagement"],
         last_activity_at=row["last_activity_at"],
         version=row["version"],
         created_at=row["created_at"],
