@@ -128,6 +128,7 @@ class Scene:
             "post_conversation": {"kind": "direct", "member_ids": [str(self.house.client.user_id)]},
             "patch_conversation": {"title": f"Title {day}"},
             "post_conversation_read": {"seq": 1},
+            "post_conversation_delivered": {"seq": 1},
             "post_conversation_members": {"user_ids": [str(self.house.client.user_id)]},
             "patch_conversation_member": {"role": "member"},
             "put_conversation_mute": {},

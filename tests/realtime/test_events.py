@@ -309,6 +309,15 @@ async def test_delivered_is_told_to_the_sender(process: Process, phones: Phones,
     assert (await client.call("message:delivered", {"items": [{"conversation_id": str(direct), "seq": 1}]}))["ok"]
     receipt = await coach.first("receipt")
     assert (receipt["delivered_seq"], receipt["read_seq"]) == (1, 0)
+    await coach.call("message:send", message(direct))
+    headers = {"Authorization": f"Bearer {process.token(house.client)}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for seq, reached in ((9, 2), (1, 2)):  # not past the end, and not back
+            url = f"{process.url}/api/v1/conversations/{direct}/delivered"
+            async with session.post(url, json={"seq": seq}) as answer:
+                assert (await answer.json())["data"] == {"last_delivered_seq": reached}
+    receipts = await coach.until("receipt", 2)
+    assert [(r["delivered_seq"], r["read_seq"]) for r in receipts] == [(1, 0), (2, 0)]
 
 
 async def test_what_is_published_for_a_user_reaches_all_their_devices_and_nobody_else(

@@ -71,6 +71,12 @@ class ReadUpTo(Input):
     seq: Seq
 
 
+class DeliveredUpTo(Input):
+    """A device has everything up to `seq`; a seq past the end means all there is."""
+
+    seq: Seq
+
+
 class Delivered(Input):
     conversation_id: UUID
     seq: Seq
@@ -82,6 +88,13 @@ class ReadState:
 
     last_read_seq: int
     unread: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryState:
+    """As far as any device of the caller has a conversation."""
+
+    last_delivered_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +141,17 @@ async def mark_delivered(db: Database, live: Live, actor: Actor, items: Sequence
     for row in rows:
         receipt = Receipt(row["conversation_id"], actor.user_id, row["last_delivered_seq"], row["last_read_seq"])
         _publish(live, audiences, receipt)
+
+
+async def mark_conversation_delivered(
+    db: Database, live: Live, actor: Actor, conversation_id: UUID, delivered: DeliveredUpTo
+) -> DeliveryState:
+    """`mark_delivered` for one conversation. Raises NotFound."""
+    await mark_delivered(db, live, actor, [Delivered(conversation_id=conversation_id, seq=delivered.seq)])
+    row = await db.fetchrow(GET_READ_STATE, actor.practice_id, actor.user_id, conversation_id)
+    if row is None:
+        raise NotFound("No such conversation.")
+    return DeliveryState(row["last_delivered_seq"])
 
 
 async def count_unread(db: Database, actor: Actor) -> UnreadCount:

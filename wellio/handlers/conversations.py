@@ -13,7 +13,14 @@ from wellio.chat.conversations import (
 from wellio.chat.drafts import OwnConversation, get_own_conversation, list_own_conversations
 from wellio.chat.history import MessageQuery, list_messages
 from wellio.chat.openings import NewConversation, open_conversation
-from wellio.chat.receipts import ReadState, ReadUpTo, mark_read
+from wellio.chat.receipts import (
+    DeliveredUpTo,
+    DeliveryState,
+    ReadState,
+    ReadUpTo,
+    mark_conversation_delivered,
+    mark_read,
+)
 from wellio.chat.values import Message
 from wellio.handlers.routes import Call, NoInput, Reply, Route
 from wellio.pages import Page
@@ -66,6 +73,12 @@ async def post_conversation_read(call: Call[ReadUpTo, NoInput]) -> ReadState:
     return await mark_read(call.services.db, call.services.live, call.actor, call.ids["conversation_id"], call.body)
 
 
+async def post_conversation_delivered(call: Call[DeliveredUpTo, NoInput]) -> DeliveryState:
+    """Tell that a device has a conversation up to a seq. It never moves back."""
+    services, conversation_id = call.services, call.ids["conversation_id"]
+    return await mark_conversation_delivered(services.db, services.live, call.actor, conversation_id, call.body)
+
+
 BASE = "/api/v1/conversations"
 ONE = f"{BASE}/{{conversation_id}}"
 ROUTES = (
@@ -91,5 +104,9 @@ ROUTES = (
     Route(
         method="POST", path=f"{ONE}/read", handler=post_conversation_read, tag="conversations",
         body=ReadUpTo, answer=ReadState,
+    ),
+    Route(
+        method="POST", path=f"{ONE}/delivered", handler=post_conversation_delivered, tag="conversations",
+        body=DeliveredUpTo, answer=DeliveryState,
     ),
 )  # fmt: skip
