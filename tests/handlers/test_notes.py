@@ -28,6 +28,10 @@ async def test_note_is_read_back_by_staff_and_stored_sealed(api: Api, house: Hou
     assert (await api.get(notes_of(house), house.owner)).data == [note]
     stored = await db.fetchval("select body from client_notes")
     assert SECRET.encode() not in stored
+    key, new = {"Idempotency-Key": "once"}, {"body": SECRET}
+    first, again = [await api.post(notes_of(house), house.coach, json=new, headers=key) for _ in range(2)]
+    assert (again.status, again.data, again.headers["Idempotent-Replayed"]) == (201, first.data, "true")
+    assert SECRET.encode() not in await db.fetchval("select answer from idempotency_keys")
     everything = await db.fetch(
         "select payload::text as text from events union all select details::text from audit_log"
     )

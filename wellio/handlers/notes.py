@@ -1,9 +1,11 @@
 """/api/v1/clients/{client_id}/notes"""
 
+from uuid import UUID
+
 from wellio.accounts.actors import STAFF
 from wellio.handlers.routes import Call, NoInput, Route
 from wellio.pages import Page, PageQuery
-from wellio.practice.notes import NewNote, Note, NoteChanges, change_note, delete_note, list_notes, write_note
+from wellio.practice.notes import NewNote, Note, NoteChanges, change_note, delete_note, get_note, list_notes, write_note
 
 
 async def list_notes_page(call: Call[NoInput, PageQuery]) -> Page[Note]:
@@ -17,6 +19,11 @@ async def post_note(call: Call[NewNote, NoInput]) -> Note:
     return await write_note(
         services.outbox, services.sealer, call.actor, call.ids["client_id"], call.body, once=call.once
     )
+
+
+async def _note_again(call: Call[NewNote, NoInput], note_id: UUID) -> Note:
+    services = call.services
+    return await get_note(services.db, services.sealer, call.actor, call.ids["client_id"], note_id)
 
 
 async def patch_note(call: Call[NoteChanges, NoInput]) -> Note:
@@ -43,7 +50,7 @@ ROUTES = (
     ),
     Route(
         method="POST", path=BASE, handler=post_note, tag="notes", roles=STAFF, body=NewNote, answer=Note,
-        status=201, creates=True,
+        status=201, creates=True, again=_note_again,
     ),
     Route(
         method="PATCH", path=ONE, handler=patch_note, tag="notes", roles=STAFF, body=NoteChanges, answer=Note,

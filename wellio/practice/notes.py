@@ -102,6 +102,14 @@ async def list_notes(db: Database, sealer: Sealer, actor: Actor, client_id: UUID
     return page_of([_note(sealer, row) for row in rows], query=query, total=total)
 
 
+async def get_note(db: Database, sealer: Sealer, actor: Actor, client_id: UUID, note_id: UUID) -> Note:
+    """Raises NotFound."""
+    actor.must_be(STAFF)
+    async with db.connection() as connection:
+        await get_client(connection, actor, client_id)
+        return await _get(connection, sealer, actor, client_id, note_id)
+
+
 async def write_note(
     outbox: Outbox, sealer: Sealer, actor: Actor, client_id: UUID, new: NewNote, *, once: Once | None = None
 ) -> Note:
