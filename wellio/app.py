@@ -36,6 +36,8 @@ from wellio.metrics import Metrics, probe_loop
 from wellio.outbox import Outbox
 from wellio.outreach.mailbox import Mailbox
 from wellio.practice.crowds import Bookings
+from wellio.practice.exports import AT_ONCE as EXPORTS_AT_ONCE
+from wellio.practice.exports import Exports
 from wellio.practice.upload_files import uploads_in
 from wellio.realtime.server import Realtime
 from wellio.sealing import Sealer
@@ -62,6 +64,7 @@ async def open_services(config: Config, http: HttpLimits | None = None) -> Async
     assert config.database_url
     assert config.redis_url
     db = await open_database(config.database_url)
+    exports = Exports(await open_database(config.database_url, min_size=0, max_size=EXPORTS_AT_ONCE))
     redis = open_redis(config.redis_url)
     metrics, live, outbox = Metrics(), Live(), Outbox(db)
     messages, audit = MessageWriter(outbox, live, metrics), AuditWriter(db, metrics)
@@ -80,6 +83,7 @@ async def open_services(config: Config, http: HttpLimits | None = None) -> Async
             messages=messages,
             bookings=Bookings(outbox),
             uploads=uploads_in(config.data_dir),
+            exports=exports,
             metrics=metrics,
             sealer=Sealer(config.encryption_keys),
             limits=limits,
@@ -94,7 +98,7 @@ async def open_services(config: Config, http: HttpLimits | None = None) -> Async
         await redis.aclose()
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
-                await db.close()
+                await asyncio.gather(db.close(), exports.db.close())
 
 
 def _http_limits(config: Config) -> HttpLimits:

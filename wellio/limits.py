@@ -69,6 +69,8 @@ VERIFY_EMAIL = Limit("verify_email", 3, 3600, _MAILS)
 INVITATIONS = Limit("invitations", 30, 3600, "Too many invitations.")
 API_KEYS = Limit("api_keys", 10, 3600, "Too many API keys.")
 UPLOADS = Limit("uploads", 120, 3600, "Too many uploads.")
+# Of practices' data; each takes a connection and seconds of work.
+EXPORTS = Limit("exports", 20, 3600, "Too many exports.")
 REFRESH = Limit("refresh", 30, 60, "This session is refreshed too often.")
 # For every request: 200 a minute with 100 at once for a user (a page of a front end asks for dozens of things), of
 # which 60 may write; 100 a minute for who is not signed in.
@@ -82,7 +84,7 @@ MESSAGES = Limit("messages", 20, 4, "Too many messages at once.")
 CONNECTS = Limit("connects", 60, 60, "Too many connections were opened from here.", by_address=True)
 
 # What `Route.limit` may name.
-NAMED = {limit.name: limit for limit in (INVITATIONS, API_KEYS, VERIFY_EMAIL, UPLOADS, MESSAGES)}
+NAMED = {limit.name: limit for limit in (INVITATIONS, API_KEYS, VERIFY_EMAIL, UPLOADS, EXPORTS, MESSAGES)}
 
 
 @dataclass(frozen=True, slots=True)

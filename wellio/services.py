@@ -18,6 +18,7 @@ from wellio.metrics import Metrics
 from wellio.outbox import Outbox
 from wellio.outreach.mailbox import Mailbox
 from wellio.practice.crowds import Bookings
+from wellio.practice.exports import Exports
 from wellio.practice.upload_files import UploadFiles
 from wellio.sealing import Sealer
 
@@ -36,6 +37,7 @@ class Services:
     messages: MessageWriter
     bookings: Bookings
     uploads: UploadFiles
+    exports: Exports
     metrics: Metrics
     sealer: Sealer
     limits: Limits

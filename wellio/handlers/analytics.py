@@ -1,10 +1,15 @@
 """/api/v1/analytics"""
 
+from datetime import UTC, datetime
+
 from wellio.accounts.actors import STAFF
-from wellio.handlers.routes import Call, NoInput, Route
+from wellio.audit import Outcome
+from wellio.handlers.routes import Call, NoInput, Route, Stream
 from wellio.pages import Page
 from wellio.practice.analytics import Summary, analytics_summary
 from wellio.practice.attendance_hours import AttendanceHours, attendance_hours
+from wellio.practice.export_formats import MEDIA
+from wellio.practice.exports import ExportQuery, export
 from wellio.practice.lifetime_values import (
     CohortValueQuery,
     CohortValues,
@@ -82,11 +87,23 @@ async def get_revenue_forecast(call: Call[NoInput, RevenueForecastQuery]) -> Rev
     return await forecast_revenue(call.services.db, call.actor, call.query)
 
 
+async def get_analytics_export(call: Call[NoInput, ExportQuery]) -> Stream:
+    """A dataset as a file: CSV, JSON Lines or an Excel workbook, streamed."""
+    query = call.query
+    call.services.audit.note(Outcome.READ, dataset=query.dataset, format=query.format)
+    name = f"{query.dataset}-{datetime.now(UTC):%Y-%m-%d}.{query.format}"
+    return Stream(export(call.services.exports, call.actor, query), name, MEDIA[query.format])
+
+
 BASE = "/api/v1/analytics"
 ROUTES = (
     Route(
         method="GET", path=f"{BASE}/summary", handler=get_analytics_summary, tag="analytics", roles=STAFF,
         query=PeriodQuery, answer=Summary,
+    ),
+    Route(
+        method="GET", path=f"{BASE}/export", handler=get_analytics_export, tag="analytics", roles=STAFF,
+        query=ExportQuery, answer=Stream, media=",".join(MEDIA.values()), limit="exports", fresh=True, api_keys=False,
     ),
     Route(
         method="GET", path=f"{BASE}/attendance", handler=get_attendance_hours, tag="analytics", roles=STAFF,

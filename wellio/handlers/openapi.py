@@ -7,7 +7,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from wellio import __version__
-from wellio.handlers.routes import File, NoInput, Route, StoredFile
+from wellio.handlers.routes import File, NoInput, Route, StoredFile, Stream
 from wellio.pages import Page
 
 REF = "#/components/schemas/{model}"
@@ -89,7 +89,7 @@ def _name(kind: type) -> str:
 
 def _answer_types(answer: Any) -> tuple[Any, ...]:
     """One; several for a union; none for an answer without data."""
-    if answer in (None, File, StoredFile):
+    if answer in (None, File, StoredFile, Stream):
         return ()
     return get_args(answer) if get_origin(answer) in (Page, UnionType) else (answer,)
 
@@ -160,7 +160,7 @@ def _responses(route: Route) -> dict[str, Any]:
     statuses |= {409} if route.creates else set()
     statuses |= {415}
     responses = {str(status): _error(REASONS[status]) for status in sorted(statuses)}
-    content = _file(route) if route.answer in (File, StoredFile) else _json(_success_schema(route.answer))
+    content = _file(route) if route.answer in (File, StoredFile, Stream) else _json(_success_schema(route.answer))
     success: dict[str, Any] = {"description": "Done.", "content": content}
     if route.creates:
         success["headers"] = {"Idempotent-Replayed": {"schema": {"type": "string"}, "description": "A repeat."}}
@@ -168,7 +168,7 @@ def _responses(route: Route) -> dict[str, Any]:
 
 
 def _file(route: Route) -> dict[str, Any]:
-    return {route.media: {"schema": {"type": "string"}}}
+    return {media.strip(): {"schema": {"type": "string"}} for media in route.media.split(",")}
 
 
 def _success_schema(answer: Any) -> dict[str, Any]:

@@ -5,8 +5,10 @@ authorization matrix are all made from these tables.
 """
 
 import asyncio
+import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -43,10 +45,14 @@ from wellio.pages import Page
 from wellio.services import SERVICES, Services
 from wellio.values import Input
 
+log = logging.getLogger(__name__)
+
 # Who called, for the access log.
 CALLER: web.RequestKey[UUID] = web.RequestKey("caller", UUID)
 SCOPES: web.AppKey[frozenset[str]] = web.AppKey("scopes", frozenset)
 HANDLER_TIMEOUT_S = 15.0
+# For how long a reader of a long answer may take nothing.
+STALL_S = 60.0
 # Of a body: no model has so many, and each unknown one costs a sentence.
 MAX_FIELDS = 200
 REPLAYED = {"Idempotent-Replayed": "true"}
@@ -117,6 +123,15 @@ class StoredFile:
     user_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer of any length, of the type `media`, sent as its reader takes it. `chunks` are closed in any case."""
+
+    chunks: AsyncGenerator[bytes, None]
+    name: str
+    media: str
+
+
 Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 ReadAgain = Callable[[Call[Any, Any], UUID], Awaitable[Any]]
 
@@ -127,7 +142,8 @@ class Route:
 
     `fresh`: asks for a proof of password or second factor within the last ten minutes. `api_keys`: whether an API key
     may call it. `reads`: the answer is personal data, and who reads it goes into the audit log. `limit`: the rate
-    limit that counts beside those of user and address (wellio/limits.py). `media`: what an answer that is a file holds.
+    limit that counts beside those of user and address (wellio/limits.py). `media`: what an answer that is a file
+    holds, with commas between several.
     `multipart`: the handler reads the body, a form with a `file`, itself. `takes_s`: how long the handler may.
     `again`: reads what was made, by its id, to answer a repeated Idempotency-Key: of what people may erase, the key
     keeps the id alone. Else it keeps the first answer.
@@ -210,6 +226,8 @@ def _served(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespons
                 call = await _call(route, request)
                 async with asyncio.timeout(route.takes_s):
                     result = await _result(route, call)
+            if isinstance(result, Stream):
+                return await _streamed(request, result)
             if route.reads:
                 call.services.audit.note(Outcome.READ, shown_by(result))
             return _response(route, result)
@@ -406,6 +424,32 @@ def _response(route: Route, result: Any) -> web.StreamResponse:
     if (version := getattr(reply.data, "version", None)) is not None:
         headers["ETag"] = f'"{version}"'
     return _json(render(reply.data), status=reply.status, headers=headers)
+
+
+async def _streamed(request: web.Request, stream: Stream) -> web.StreamResponse:
+    """What goes wrong before the first bytes is answered as ever; after them the connection is cut, so that nobody
+    takes a part for the whole. A reader who takes nothing for long, or has gone, ends it."""
+    told = {"Content-Type": stream.media, "Content-Disposition": f'attachment; filename="{stream.name}"'}
+    response = web.StreamResponse(headers=told | {"Cache-Control": "no-store"})
+    async with aclosing(stream.chunks) as chunks:
+        first = await anext(chunks, b"")
+        try:
+            await response.prepare(request)
+            await _send(response, first)
+            async for chunk in chunks:
+                await _send(response, chunk)
+            await response.write_eof()
+        except Exception as error:
+            if not isinstance(error, ConnectionError | TimeoutError):
+                log.exception("an answer broke off", extra={"route": request.match_info.route.name})
+            if request.transport is not None:
+                request.transport.abort()
+    return response
+
+
+async def _send(response: web.StreamResponse, chunk: bytes) -> None:
+    async with asyncio.timeout(STALL_S):
+        await response.write(chunk)
 
 
 def _json(body: bytes, *, status: int, headers: Mapping[str, str]) -> web.Response:

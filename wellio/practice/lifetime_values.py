@@ -19,23 +19,37 @@ from wellio.pages import Page, page_of
 from wellio.practice.report_scope import CoachPageQuery, CoachQuery, report_scope
 from wellio.practice.retention import month_after, months_between
 
+# Names are looked up for the page alone.
 LIST_LIFETIME_VALUES = """
-select p.client_id, c.first_name || ' ' || c.last_name as client_name, p.currency,
-       sum(p.net_minor)::bigint as net_minor, count(*) filter (where p.kind = 'payment') as payments,
-       min(p.paid_at) as first_paid_at, max(p.paid_at) as last_paid_at, c.created_at as client_since
-from payments p
-join clients c on c.practice_id = p.practice_id and c.id = p.client_id
-where p.practice_id = $1 and ($2::uuid is null or c.coach_id = $2)
-group by p.client_id, c.first_name, c.last_name, c.created_at, p.currency
-order by net_minor desc, p.client_id, p.currency
-limit $3 offset $4
+with sums as (
+    select p.client_id, p.currency, sum(p.net_minor)::bigint as net_minor,
+           count(*) filter (where p.kind = 'payment') as payments, min(p.paid_at) as first_paid_at,
+           max(p.paid_at) as last_paid_at
+    from payments p
+    where p.practice_id = $1
+      and ($2::uuid is null
+           or p.client_id in (select c.id from clients c where c.practice_id = $1 and c.coach_id = $2))
+    group by p.client_id, p.currency
+    order by net_minor desc, p.client_id, p.currency
+    limit $3 offset $4
+)
+select s.client_id, c.first_name || ' ' || c.last_name as client_name, s.currency, s.net_minor, s.payments,
+       s.first_paid_at, s.last_paid_at, c.created_at as client_since
+from sums s
+join clients c on c.practice_id = $1 and c.id = s.client_id
+order by s.net_minor desc, s.client_id, s.currency
 """
 
 COUNT_LIFETIME_VALUES = """
-select count(distinct (p.client_id, p.currency))
-from payments p
-join clients c on c.practice_id = p.practice_id and c.id = p.client_id
-where p.practice_id = $1 and ($2::uuid is null or c.coach_id = $2)
+select count(*)
+from (
+    select
+    from payments p
+    where p.practice_id = $1
+      and ($2::uuid is null
+           or p.client_id in (select c.id from clients c where c.practice_id = $1 and c.coach_id = $2))
+    group by p.client_id, p.currency
+) s
 """
 
 # A null currency: how many clients the cohort has. What was paid before a client's entry counts in their first month.

@@ -28,7 +28,8 @@ with added as materialized (
     where i.practice_id = $1 and i.client_id is not null
     group by i.client_id
 ), steps as (
-    select a.id, v.step, v.at, v.taken, extract(epoch from greatest(v.at - a.created_at, interval '0')) / 86400 as days
+    select v.step, v.at, v.taken,
+           extract(epoch from greatest(v.at - a.created_at, interval '0'))::float8 / 86400 as days
     from added a
     left join invitations_of i on i.client_id = a.id
     left join lateral (

@@ -10,25 +10,39 @@ from wellio.db import Database
 from wellio.pages import Page, page_of
 from wellio.practice.report_scope import PeriodPageQuery, PeriodQuery, report_scope
 
+# Names are looked up for the page alone.
 LIST_REVENUE_BY_CLIENT = """
-select p.client_id, c.first_name || ' ' || c.last_name as client_name, p.currency,
-       coalesce(sum(p.net_minor) filter (where p.kind in ('payment', 'payment_void')), 0)::bigint as paid_minor,
-       coalesce(-sum(p.net_minor) filter (where p.kind in ('refund', 'refund_void')), 0)::bigint as refunded_minor,
-       sum(p.net_minor)::bigint as net_minor,
-       count(*) filter (where p.kind = 'payment') as payments
-from payments p
-join clients c on c.practice_id = p.practice_id and c.id = p.client_id
-where p.practice_id = $1 and ($2::uuid is null or c.coach_id = $2) and p.paid_at >= $3 and p.paid_at < $4
-group by p.client_id, c.first_name, c.last_name, p.currency
-order by net_minor desc, p.client_id, p.currency
-limit $5 offset $6
+with sums as (
+    select p.client_id, p.currency,
+           coalesce(sum(p.net_minor) filter (where p.kind in ('payment', 'payment_void')), 0)::bigint as paid_minor,
+           coalesce(-sum(p.net_minor) filter (where p.kind in ('refund', 'refund_void')), 0)::bigint as refunded_minor,
+           sum(p.net_minor)::bigint as net_minor,
+           count(*) filter (where p.kind = 'payment') as payments
+    from payments p
+    where p.practice_id = $1 and p.paid_at >= $3 and p.paid_at < $4
+      and ($2::uuid is null
+           or p.client_id in (select c.id from clients c where c.practice_id = $1 and c.coach_id = $2))
+    group by p.client_id, p.currency
+    order by net_minor desc, p.client_id, p.currency
+    limit $5 offset $6
+)
+select s.client_id, c.first_name || ' ' || c.last_name as client_name, s.currency, s.paid_minor, s.refunded_minor,
+       s.net_minor, s.payments
+from sums s
+join clients c on c.practice_id = $1 and c.id = s.client_id
+order by s.net_minor desc, s.client_id, s.currency
 """
 
 COUNT_REVENUE_BY_CLIENT = """
-select count(distinct (p.client_id, p.currency))
-from payments p
-join clients c on c.practice_id = p.practice_id and c.id = p.client_id
-where p.practice_id = $1 and ($2::uuid is null or c.coach_id = $2) and p.paid_at >= $3 and p.paid_at < $4
+select count(*)
+from (
+    select
+    from payments p
+    where p.practice_id = $1 and p.paid_at >= $3 and p.paid_at < $4
+      and ($2::uuid is null
+           or p.client_id in (select c.id from clients c where c.practice_id = $1 and c.coach_id = $2))
+    group by p.client_id, p.currency
+) s
 """
 
 # Of the roll-ups: of the clients whom a coach has today.
