@@ -19,10 +19,9 @@ from wellio.evaluate.baselines import BgNbd, answer_as_rivals
 from wellio.evaluate.history import read_facts
 from wellio.evaluate.replay import Answers, answer
 from wellio.evaluate.run import main
-from wellio.learning.clients import DAY
+from wellio.learning.clients import DAY, FIRST_MONDAY, WEEK
 from wellio.learning.features import COUNT, NAMES, Floats
 from wellio.learning.inputs import Fact
-from wellio.learning.practices import FIRST_MONDAY, WEEK
 
 HORIZON, AT_RISK, WARMUP = 20.0, 45.0, 60.0
 SETTINGS = ["--horizon", "20", "--at-risk", "45", "--warmup", "60"]

@@ -23,7 +23,7 @@ from wellio.learning.frozen import DTYPES
 from wellio.learning.inputs import HorizonSet, Input, Tick
 
 OTHER = UUID(int=0x0B)
-GOLDEN = Path(__file__).with_name("golden_3.snapshot")
+GOLDEN = Path(__file__).with_name("golden_4.snapshot")
 
 
 def busy_history() -> list[Input]:
@@ -154,7 +154,7 @@ def test_a_pickle_is_not_a_snapshot() -> None:
 
 
 def test_another_version_is_told_from_damage(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "VERSION", 4)
+    monkeypatch.setattr(container, "VERSION", container.VERSION + 1)
     with pytest.raises(SnapshotVersion):
         Learner.load(data)
 

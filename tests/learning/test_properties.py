@@ -3,6 +3,7 @@
 import math
 from uuid import UUID
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,13 +75,13 @@ def check_sane(learner: Learner, outcomes: list[Outcome]) -> None:
         assert 0.0 < answer.probability < 1.0
         assert all(math.isfinite(reason.weight) for reason in answer.reasons)
     assert all(0.0 < outcome.probability < 1.0 for outcome in outcomes)
-    assert all(map(math.isfinite, learner.model.weights.tolist()))
+    assert all(np.isfinite(array).all() for array in learner.model.arrays().values())
 
 
 @given(sequences)
 @settings(max_examples=150, deadline=None)
 def test_any_sequence_gives_finite_probabilities(items: list[Input]) -> None:
-    learner = Learner(horizon_days=5.0)
+    learner = Learner(horizon_days=10.0)
     learner.apply_all(items)
     check_sane(learner, learner.drain_outcomes())
 
@@ -88,7 +89,7 @@ def test_any_sequence_gives_finite_probabilities(items: list[Input]) -> None:
 @given(steps)
 @settings(max_examples=60, deadline=None)
 def test_any_busy_practice_gives_finite_probabilities(steps_: list[tuple[float, Fact]]) -> None:
-    learner = Learner(horizon_days=5.0)
+    learner = Learner(horizon_days=10.0)
     learner.apply_all(in_order(steps_))
     check_sane(learner, learner.drain_outcomes())
 
@@ -96,7 +97,7 @@ def test_any_busy_practice_gives_finite_probabilities(steps_: list[tuple[float, 
 @given(sequences)
 @settings(max_examples=100, deadline=None)
 def test_no_clock_moves_back(items: list[Input]) -> None:
-    learner = Learner(horizon_days=5.0)
+    learner = Learner(horizon_days=10.0)
     clocks: dict[UUID, float] = {}
     for item in items:
         learner.apply_all([item])
@@ -109,7 +110,7 @@ def test_no_clock_moves_back(items: list[Input]) -> None:
 @settings(max_examples=80, deadline=None)
 def test_dumped_and_loaded_goes_on_as_if_nothing_had_been(items: list[Input], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(items)))
-    whole, first = Learner(horizon_days=5.0), Learner(horizon_days=5.0)
+    whole, first = Learner(horizon_days=10.0), Learner(horizon_days=10.0)
     whole.apply_all(items)
     first.apply_all(items[:cut])
     early = first.drain_outcomes()
@@ -124,7 +125,7 @@ def test_dumped_and_loaded_goes_on_as_if_nothing_had_been(items: list[Input], da
 @settings(max_examples=60, deadline=None)
 def test_each_question_is_answered_at_most_once(steps_: list[tuple[float, Fact]]) -> None:
     items = in_order(steps_)
-    learner = Learner(horizon_days=5.0)
+    learner = Learner(horizon_days=10.0)
     learner.apply_all(items)
     outcomes = learner.drain_outcomes()
     events = [outcome for outcome in outcomes if outcome.kind == "event"]

@@ -5,15 +5,16 @@ import math
 import numpy as np
 import pytest
 
+from wellio.learning.clients import DAY, WEEK
 from wellio.learning.features import COUNT
-from wellio.learning.questions import QUESTION, Batch, Queue, empty_batch, join
+from wellio.learning.questions import CENSORED, Batch, Queue, Returns, empty_batch, join, learn_weeks
 
 
 def batch(asked: list[float]) -> Batch:
     made = empty_batch(len(asked))
     made.questions["asked"] = asked
     made.questions["client"] = range(len(asked))
-    made.x[:] = np.array(asked)[:, None]
+    made.x[:] = np.array(asked)[:, None] % 2048.0  # what half precision holds exactly
     return made
 
 
@@ -60,8 +61,10 @@ def test_one_at_a_time_is_as_a_batch() -> None:
     made.questions["probability"], made.questions["rule"] = 0.25, 0.5
     made.questions["kind"] = made.questions["shown"] = 1
     many.append(made)
-    for one, other in zip(join(single.parts()), join(many.parts()), strict=True):
-        assert np.array_equal(one, other)
+    one, other = join(single.parts()), join(many.parts())
+    assert np.array_equal(one.questions, other.questions)
+    assert np.array_equal(one.x, other.x)
+    assert np.array_equal(one.back, other.back)
 
 
 def test_parts_are_what_is_left() -> None:
@@ -80,5 +83,41 @@ def test_goes_on_after_it_ran_empty() -> None:
     assert queue.take(60.0, 10).questions["asked"].tolist() == [50.0]
 
 
-def test_a_question_takes_160_bytes() -> None:
-    assert QUESTION.itemsize + 4 * COUNT <= 160
+def test_a_question_takes_100_bytes() -> None:
+    one = empty_batch(1)
+    assert one.questions.nbytes + one.x.nbytes + one.back.nbytes <= 100
+
+
+def test_chunks_are_the_same_whatever_the_blocks() -> None:
+    ragged, whole = filled([31, 1, 1, 32, 64, 900, 7]), Queue(10.0)
+    ragged.take(11.0, 1000)
+    whole.append(join(ragged.parts()))
+    chunks = [[join(parts).questions["asked"].tolist() for parts in queue.chunks(100)] for queue in (ragged, whole)]
+    assert chunks[0] == chunks[1]
+    assert [len(chunk) for chunk in chunks[0]] == [100] * 10 + [4]
+
+
+def test_a_week_is_learnt_when_it_is_over_and_only_of_the_silent() -> None:
+    """Asked on day 0 (a Monday's question) and on days 3 and 5 (after events), seen on five Mondays."""
+    waiting = batch([0.0, 3 * DAY, 5 * DAY, 0.0])
+    back = np.array([16 * DAY, 16 * DAY, 18 * DAY, 1e9])  # first return; later ones don't matter
+    found: list[tuple[int, int, int]] = []
+    for monday in (WEEK, 2 * WEEK, 3 * WEEK, 4 * WEEK):
+        came = (back <= monday) & (back > monday - WEEK)
+        last = np.where(back <= monday, monday - 3600.0, -1.0)  # and was there again just now
+        first = np.where(came, back, -1.0)
+        ended = np.array([0.0, 0.0, 0.0, 2.5 * WEEK if monday > 2.5 * WEEK else 0.0])
+        some, week, returned = learn_weeks(waiting, Returns(last, first, ended), 0.0, monday)
+        found += zip(some.tolist(), week.tolist(), returned.tolist(), strict=True)
+    assert sorted(found) == [
+        (0, 0, 0),  # day 16 is in its third week
+        (0, 1, 0),
+        (0, 2, 1),
+        (1, 0, 0),
+        (1, 1, 1),  # days 10 to 17
+        (2, 0, 0),
+        (2, 1, 1),  # days 12 to 19
+        (3, 0, 0),
+        (3, 1, 0),
+    ]
+    assert waiting.back.tolist() == [16.0, 13.0, 13.0, CENSORED]

@@ -11,6 +11,7 @@ from wellio.learning.answers import Key, Prediction
 from wellio.learning.churn import Learner
 from wellio.learning.clients import DAY, WIDTH
 from wellio.learning.features import COUNT, GROUPS, NAMES, features
+from wellio.learning.model import sigmoid
 from wellio.learning.reasons import MIN_WEIGHT, MOST, days, reasons_of, sum_groups
 
 
@@ -117,10 +118,17 @@ def test_the_sums_by_reason_are_the_log_odds() -> None:
     learner, _ = learn(history())
     practice, model = learner.practices[0], learner.model
     rows = practice.state[: len(practice.clients)]
-    z = model.standardise(features(rows, practice.clock, practice.norms(learner.gaps, learner.amounts), 30.0))
-    groups = sum_groups(z * model.weights[:-1])
+    x = features(rows, practice.clock, practice.norms(learner.gaps, learner.amounts), 30.0)
+    added, average = model.explain(x, 30.0)
+    groups = sum_groups(added)
     assert groups.shape == (len(rows), len(GROUPS))
-    np.testing.assert_allclose(groups.sum(axis=1) + model.weights[-1], model.logits(z), atol=1e-12)
+    assert (model.shares > 0.0).all()  # each member has its part
+    np.testing.assert_allclose(groups.sum(axis=1) + average, model.logits(x, 30.0), atol=1e-9)
+    asked = learner.predict([Key(PRACTICE, c) for c in practice.clients])
+    shown = {p.client: p.probability for p in asked if p.status == "ok"}
+    logits = dict(zip(practice.clients, model.logits(x, 30.0).tolist(), strict=True))
+    assert all(p == pytest.approx(sigmoid(logits[c]), abs=1e-9) for c, p in shown.items())
+    assert len(shown) > 20
 
 
 def answer(learner: Learner, number: int) -> Prediction:

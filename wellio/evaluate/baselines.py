@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from wellio.evaluate.replay import Answers
 from wellio.evaluate.telling import Progress
+from wellio.learning.clients import FIRST_MONDAY, WEEK
 from wellio.learning.features import NAMES, Floats
-from wellio.learning.practices import FIRST_MONDAY, WEEK
 
 MAX_EXAMPLES = 200_000  # the latest; a rival need not remember more
 MIN_EXAMPLES = 200

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from wellio.evaluate.replay import Answers
 from wellio.evaluate.scores import weeks_of
 from wellio.learning import metrics
+from wellio.learning.clients import FIRST_MONDAY, WEEK
 from wellio.learning.features import Floats
-from wellio.learning.practices import FIRST_MONDAY, WEEK
 
 SHOWN_RIVALS = ("recency", "bg_nbd", "logistic", "lightgbm")
 

@@ -46,9 +46,9 @@ class WatchedLearner(Learner):
         self.times = Times()
         self.ranked: list[tuple[float, list[UUID], Floats]] = []
 
-    def _teach(self, practice: Practice, known: Batch, churned: list[bool]) -> None:
+    def _teach(self, practice: Practice, horizon: float, known: Batch, churned: list[bool]) -> None:
         before = process_time()
-        super()._teach(practice, known, churned)
+        super()._teach(practice, horizon, known, churned)
         self.times.labels += process_time() - before
         self.taught.append(known)
 
@@ -84,7 +84,7 @@ class Answers:
     probability: Floats
     rule: Floats
     churned: NDArray[np.bool_]
-    x: NDArray[np.float32]  # [n, COUNT]
+    x: NDArray[np.float16]  # [n, COUNT]
     mondays: Sequence[tuple[float, Floats]]
     ranked: Sequence[tuple[float, Sequence[UUID], Floats]]  # on Mondays: clients [n], scores and rivals' [n, 3]
     times: Times
@@ -116,7 +116,7 @@ def answer(facts: Sequence[Fact], *, horizon: float, at_risk: float, progress: P
             columns.append(np.array([_row(outcome) for outcome in outcomes]))
         progress(done)
     asked, due, weekly, probability, rule, churned = np.concatenate(columns).T
-    x = np.concatenate([np.zeros((0, COUNT), np.float32), *[batch.x for batch in learner.taught]])
+    x = np.concatenate([np.zeros((0, COUNT), np.float16), *[batch.x for batch in learner.taught]])
     return Answers(asked, due, weekly > 0, probability, rule, churned > 0, x, learner.mondays, learner.ranked, times)
 
 

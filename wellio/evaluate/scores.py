@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from wellio.evaluate.replay import Answers
 from wellio.learning import metrics
-from wellio.learning.clients import DAY
+from wellio.learning.clients import DAY, FIRST_MONDAY, WEEK
 from wellio.learning.features import Floats
-from wellio.learning.practices import FIRST_MONDAY, WEEK
 
 KINDS = {"event": False, "weekly": True}
 

@@ -18,29 +18,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wellio.learning.answers import MIN_ACTIVES, MIN_LABELS, Key, Outcome, Prediction, Reason, Status, band_of, rule_of
-from wellio.learning.clients import ACTIVES, AMOUNT_WEIGHT, DAY, ENDED, LAST, LAST_AMOUNT, ORDER, VISITS, observe
+from wellio.learning.clients import (
+    ACTIVES,
+    AMOUNT_WEIGHT,
+    DAY,
+    ENDED,
+    FIRST,
+    FIRST_MONDAY,
+    LAST,
+    LAST_AMOUNT,
+    ORDER,
+    VISITS,
+    WEEK,
+    WEEK_FIRST,
+    observe,
+)
+from wellio.learning.counting import SAMPLE
 from wellio.learning.engagement import CHECKPOINT_WEEKS, Checkpoint, Engagement, mixes_of, sample_of
 from wellio.learning.engagement import COUNT as MIX
 from wellio.learning.ensemble import Ensemble
-from wellio.learning.features import NAMES, Floats, Norms, features, features_of
+from wellio.learning.features import Floats, Norms, features, features_of
 from wellio.learning.frozen import Frozen, freeze, restore
+from wellio.learning.hazard import Pass
 from wellio.learning.inputs import CLIENT_CREATED, Fact, HorizonSet, Input, Tick
 from wellio.learning.model import sigmoid, sigmoids
-from wellio.learning.practices import (
-    FIRST_MONDAY,
-    MAX_TIME,
-    MIN_TIME,
-    OUTAGE,
-    WEEK,
-    Practice,
-    Running,
-    monday_after,
-)
-from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch
+from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, Practice, Running, monday_after
+from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch, Returns, learn_weeks
 from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
 from wellio.learning.usual_days import as_if_sooner, late_s
 
-LEARN_CHUNK = 32  # labels, about 1 ms
+LEARN_CHUNK = 32  # labels, learnt at once
+WEEK_CHUNK = 512  # questions, about 1 ms
 ASK_CHUNK = 1024  # clients, about 1 ms
 SORT_WINDOW = 4096  # labels, about 1 ms
 
@@ -54,11 +62,12 @@ class Learner:
         self.at_risk_days = 3.0 * horizon_days if at_risk_days is None else at_risk_days
         self.facts = 0
         self.labels = 0
-        self.model = Ensemble(NAMES)
+        self.model = Ensemble()
         self.engagement = Engagement()
         self.practices: list[Practice] = []
         self.gaps = Running()
         self.amounts = Running()
+        self.centre = 0.0  # of the practices' intercepts
         self._by_id: dict[int, Practice] = {}
         self._changed: dict[int, None] = {}
         self._draining: deque[int] = deque()
@@ -159,6 +168,8 @@ class Learner:
         """Bring the practice's clock to `t`: what falls due on the way, in order."""
         while practice.next_monday <= t:
             monday = practice.next_monday
+            if monday - practice.last_fact <= OUTAGE:
+                yield from self._learn_week(practice, monday)
             yield from self._learn_due(practice, monday)
             practice.clock = monday
             if monday - practice.last_fact > OUTAGE:
@@ -189,10 +200,10 @@ class Learner:
 
     def _ask(self, practice: Practice, row: int, state: list[float], t: float) -> None:
         horizon = practice.horizon / DAY
-        x = np.array(features_of(state, t, self._norms(practice), horizon))
-        probability = sigmoid(self.model.logit(self.model.standardise(x)) + practice.intercept.value)
+        x = np.array([features_of(state, t, self._norms(practice), horizon)])
+        probability = sigmoid(float(self.model.logits(x, horizon)[0]) + self._offset(practice))
         shown = self.labels >= MIN_LABELS and state[ACTIVES] >= MIN_ACTIVES
-        practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown), x)
+        practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown), x[0])
 
     def _ask_weekly(self, practice: Practice, monday: float) -> Iterator[None]:
         """In the order of the clients' hashes, by equal slices of their range: no sort of them all at once."""
@@ -212,13 +223,12 @@ class Learner:
         x = features(state, monday, self._norms(practice), horizon)
         questions = np.zeros(len(rows), QUESTION)
         questions["asked"] = monday
-        logits = self.model.logits(self.model.standardise(x)) + practice.intercept.value
-        questions["probability"] = sigmoids(logits)
+        questions["probability"] = sigmoids(self.model.logits(x, horizon) + self._offset(practice))
         questions["rule"] = rule_of((monday - state[:, LAST]) / DAY, horizon)
         questions["client"] = rows
         questions["kind"] = WEEKLY
         questions["shown"] = (state[:, ACTIVES] >= MIN_ACTIVES) & (self.labels >= MIN_LABELS)
-        practice.asking().append(Batch(questions, x.astype(np.float32)))
+        practice.asking().append(Batch(questions, x.astype(np.float16), np.zeros(len(rows), np.float32)))
         self._changed.update(dict.fromkeys((rows + (practice.index << 32)).tolist()))
 
     def _rank(self, practice: Practice, now: float) -> Iterator[None]:
@@ -268,13 +278,55 @@ class Learner:
             known.append(i)
             churned.append(gone)
         if known:
-            self._teach(
-                practice, due if len(known) == len(due.x) else Batch(due.questions[known], due.x[known]), churned
+            due = due if len(known) == len(due.x) else due.take(np.array(known))
+            self._teach(practice, horizon, due, churned)
+
+    def _teach(self, practice: Practice, horizon: float, known: Batch, churned: list[bool]) -> None:
+        x, y, offset = known.x.astype(np.float64), np.array(churned, np.float64), self._offset(practice)
+        self.model.learn_many(x, y, horizon / DAY, practice.intercept, offset)
+        self.labels += len(churned)
+
+    def _learn_week(self, practice: Practice, monday: float) -> Iterator[None]:
+        """What the week before `monday` says of the questions waiting, and of the clients' counts."""
+        weekly = self.model.hazard.start(monday)
+        for queue in practice.queues:
+            for parts in queue.chunks(WEEK_CHUNK):
+                self._add_weeks(practice, weekly, parts, monday)
+                yield
+        self.model.hazard.finish(weekly)
+        self._count_clients(practice, monday)
+        self.model.share_out()
+        self._centre()
+
+    def _add_weeks(self, practice: Practice, weekly: Pass, parts: Sequence[Batch], monday: float) -> None:
+        found = []
+        for part in parts:
+            seen = Returns(*practice.state[part.questions["client"]][:, (LAST, WEEK_FIRST, ENDED)].T)
+            some, week, returned = learn_weeks(part, seen, practice.outage_end, monday)
+            found.append((part.x[some], week, returned))
+        x, week, returned = (np.concatenate(column) for column in zip(*found, strict=True))
+        if len(week):
+            weekly.add(x.astype(np.float64), week, returned)
+
+    def _count_clients(self, practice: Practice, monday: float) -> None:
+        """Show the counting model some clients: those whose hash comes first, the same every week."""
+        state = practice.state[: len(practice.clients)]
+        visits, last, ended, order = state[:, (VISITS, LAST, ENDED, ORDER)].T
+        first = state[:, FIRST]
+        some = (order < SAMPLE / max(len(state), 1)) & (visits > 0.0) & (last > ended)
+        if some.any():
+            self.model.counting.learn(
+                monday, visits[some], (last - first)[some] / DAY, np.maximum(monday - first, last - first)[some] / DAY
             )
 
-    def _teach(self, practice: Practice, known: Batch, churned: list[bool]) -> None:
-        self.model.learn_many(known.x.astype(np.float64), churned, practice.intercept)
-        self.labels += len(churned)
+    def _centre(self) -> None:
+        """What moves all practices is the members' to learn; their intercepts say how each differs."""
+        weights = [practice.intercept.information for practice in self.practices]
+        values = [practice.intercept.value * w for practice, w in zip(self.practices, weights, strict=True)]
+        self.centre = sum(values) / sum(weights) if sum(weights) else 0.0
+
+    def _offset(self, practice: Practice) -> float:
+        return practice.intercept.value - self.centre if len(self.practices) > 1 else 0.0
 
     def _predict(self, practice: Practice, rows: list[int]) -> list[Prediction]:
         matrix = practice.state[rows]
@@ -311,7 +363,7 @@ class Learner:
             return {}
         then = as_if_sooner(matrix[list(late)], list(late.values()))
         x = features(then, practice.clock, self._norms(practice), practice.horizon / DAY)
-        logits = self.model.logits(self.model.standardise(x)) + practice.intercept.value
+        logits = self.model.logits(x, practice.horizon / DAY) + self._offset(practice)
         return dict(zip(late, sigmoids(logits).tolist(), strict=True))
 
     def _explain(
@@ -320,9 +372,10 @@ class Learner:
         """Probability and reasons of the rows `known` of a matrix of states; `states`: the same rows as lists."""
         some = matrix if len(known) == len(matrix) else matrix[known]
         x = features(some, practice.clock, self._norms(practice), practice.horizon / DAY)
+        added, average = self.model.explain(x, practice.horizon / DAY)
+        weights = sum_groups(added)
+        logits = weights.sum(axis=1) + (average + self._offset(practice))
         z = self.model.standardise(x)
-        weights = sum_groups(z * self.model.weights[:-1])
-        logits = weights.sum(axis=1) + (self.model.weights[-1] + practice.intercept.value)
         probabilities = [sigmoid(logit) for logit in logits.tolist()]
         each = zip(known, probabilities, weights.tolist(), states, x.tolist(), z.tolist(), strict=True)
         return {i: (probability, reasons_of(*parts)) for i, probability, *parts in each}
@@ -336,5 +389,4 @@ def _simple(state: list[float], now: float, horizon: float) -> tuple[float, tupl
 def _shuffle(practice: Practice, due: Batch) -> Batch:
     """Questions by the moment they were asked and, at one moment, by the hash of the client."""
     hashes = practice.state[due.questions["client"], ORDER]
-    order = np.lexsort((hashes, due.questions["asked"]))
-    return Batch(due.questions[order], due.x[order])
+    return due.take(np.lexsort((hashes, due.questions["asked"])))

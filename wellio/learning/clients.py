@@ -10,7 +10,7 @@ from uuid import UUID
 from wellio.learning import inputs
 from wellio.learning.inputs import Fact
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 COLUMNS = (
     "order",  # in [0, 1), a hash of the client's id: an order from which no label can be told
@@ -46,6 +46,7 @@ COLUMNS = (
     "late_weight",  # EWMA of log1p(days late) as sums
     "late_sum",
     "spent",  # log1p of the amounts, half-life 180 days
+    "week_first",  # first active event of the week (from Monday 00:00 UTC) of the latest one
 )
 WIDTH = len(COLUMNS)
 (
@@ -82,9 +83,12 @@ WIDTH = len(COLUMNS)
     LATE_WEIGHT,
     LATE_SUM,
     SPENT,
+    WEEK_FIRST,
 ) = range(WIDTH)
 
 DAY = 86_400.0
+WEEK = 7 * DAY
+FIRST_MONDAY = 4 * DAY  # 1970-01-05
 VISIT_DAYS = 0.5
 GAP_DECAY = 0.8  # of the EWMAs, per value
 MAX_AMOUNT = 1e9
@@ -138,6 +142,7 @@ def observe(row: list[float], fact: Fact, t: float) -> float | None:
         return None
     row[_CATEGORY.get(kind, OTHERS)] += weight
     _pay(row, fact, t)
+    _mark_week(row, t)
     return _visit(row, t)
 
 
@@ -177,6 +182,14 @@ def _pay(row: list[float], fact: Fact, t: float) -> None:
         late = math.log1p(min(max(fact.late_days, 0.0), 3650.0))
         row[LATE_WEIGHT] = GAP_DECAY * row[LATE_WEIGHT] + 1.0
         row[LATE_SUM] = GAP_DECAY * row[LATE_SUM] + late
+
+
+def _mark_week(row: list[float], t: float) -> None:
+    monday = t - (t - FIRST_MONDAY) % WEEK
+    if row[WEEK_FIRST] < monday:
+        row[WEEK_FIRST] = t
+    elif row[WEEK_FIRST] < monday + WEEK:
+        row[WEEK_FIRST] = min(row[WEEK_FIRST], t)
 
 
 def _visit(row: list[float], t: float) -> float | None:

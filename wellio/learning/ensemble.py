@@ -1,138 +1,138 @@
-"""Two online logistic regressions on the same standardised features, averaged in log-odds by how they did lately.
+"""Three models of the same question, averaged in log-odds by how well each did lately.
 
-AdaGrad (`model.py`) moves weights one by one and keeps adapting; the second-order one knows how features vary together,
-learns more of few labels and is the steadier. Their mean log-odds are one linear function again, so a prediction's
-reasons stay exact and additive: weight × standardised feature, with the hedged blend of their weights.
+- `linear`: a logistic regression on the outcomes of whole horizons, by AdaGrad (`model.py`). Steady, but late.
+- `hazard`: week after week, known a week later (`hazard.py`). Follows change.
+- `counting`: the law of a population's visits (`counting.py`). Needs no outcomes, and knows the rare and the new.
 
-Sources: the Laplace step of a Bayesian logistic regression, one example at a time (Spiegelhalter & Lauritzen 1990),
-with a random walk of the weights (West, Harrison & Migon 1985); shares by exponentiated loss, none ever lost (Herbster
-& Warmuth 1998).
+What each adds to the log-odds is given by feature, exactly: the linear one's weight × standardised feature; of the
+hazard, a function g of such a sum b, the same in proportion, g(b) - g(0) in all, which is the Aumann-Shapley value (the
+integrated gradient, Sundararajan, Taly & Yan 2017) from the average client to this one; of the counting one, all of its
+distance from what it says of the average client as rhythm, for it looks at nothing else.
+
+Shares by exponentiated loss, none ever lost: Herbster & Warmuth (1998).
 """
 
-import math
-from collections.abc import Hashable
-from typing import Any
-
 import numpy as np
-from river import base
 
-from wellio.learning.features import Floats
-from wellio.learning.model import Intercept, OnlineLogistic, sigmoid
+from wellio.learning import counting, hazard
+from wellio.learning.counting import CountingModel
+from wellio.learning.features import NAMES, Floats
+from wellio.learning.hazard import WeeklyHazard
+from wellio.learning.model import Intercept, OnlineLogistic, sigmoids
 
-PRIOR_VARIANCE = 0.5  # of each weight: standardised features rarely move the log-odds by more than one
-WALK = 3e-7  # variance that a label adds to each weight's, up to the prior's: what was learnt ages, but never runs wild
-
+FIRST_SHARES = (0.35, 0.5, 0.15)
+ENOUGH = 200  # outcomes for the linear one to be heard
 MEMORY = 0.999  # of the members' losses, per label
-TRUST = 0.02  # what one nat of loss, summed over that memory, does to a member's share
-LEAST_SHARE = 0.2
-# Of the log-odds: what is learnt comes a horizon late, and in a changing world such answers are too sure of themselves.
-HEDGE = 0.95
+TRUST = 0.01  # what one nat of loss, summed over that memory, does to a member's share
+LEAST_SHARE = 0.05
+# Of the log-odds: what is learnt comes late, and in a changing world such answers are too sure of themselves.
+HEDGE = 0.97
 
-
-class SecondOrderLogistic(base.Classifier):
-    """P(y | z) = sigmoid(weights · z), with the weights' full covariance; `z` is standardised and ends with a 1.
-
-    Each example is one Newton step on the posterior: O(d²), no step size, no pass over the past.
-    """
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
-        width = len(names) + 1
-        self.weights = np.zeros(width)
-        self.covariance = np.eye(width) * PRIOR_VARIANCE
-
-    def learn(self, z: Floats, y: float, offset: float) -> float:
-        """Learn one example [d + 1], `offset` added to its log-odds; return those without it, as before learning."""
-        logit = float(self.weights.dot(z))
-        probability = sigmoid(logit + offset)
-        spread = self.covariance.dot(z)
-        information = probability * (1.0 - probability)
-        shrink = 1.0 / (1.0 + information * float(spread.dot(z)))
-        self.weights += spread * ((y - probability) * shrink)
-        self.covariance -= np.multiply.outer(spread, spread) * (information * shrink)
-        variances = self.covariance.reshape(-1)[:: len(z) + 1]
-        variances += WALK
-        np.minimum(variances, PRIOR_VARIANCE, out=variances)
-        return logit
-
-    def predict_proba_one(self, x: dict[Hashable, Any], **kwargs: Any) -> dict[bool | str | int, float]:
-        probability = sigmoid(float(self.weights.dot(self._array(x))))
-        return {False: 1.0 - probability, True: probability}
-
-    def learn_one(self, x: dict[Hashable, Any], y: Hashable) -> None:
-        self.learn(self._array(x), float(bool(y)), 0.0)
-
-    def _array(self, x: dict[Hashable, Any]) -> Floats:
-        return np.array([*(float(x[name]) for name in self.names), 1.0])
+_JUST_ACTED, _RHYTHM = NAMES.index("just_acted"), NAMES.index("horizon_log_probability")
 
 
 class Ensemble:
-    """What the learner asks and teaches. `weights` [d + 1] is the blend, on what `standardise` gives and a 1."""
+    """What the learner asks and teaches. `x` are features [n, COUNT] of questions of one horizon, in days."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.first = OnlineLogistic(names)
-        self.second = SecondOrderLogistic(names)
-        self.losses = np.zeros(2)
-        self.weights = np.zeros(len(names) + 1)
+    def __init__(self) -> None:
+        self.linear = OnlineLogistic(NAMES)
+        self.hazard = WeeklyHazard(len(NAMES))
+        self.counting = CountingModel()
+        self.losses = np.zeros(3)
+        self.shares = np.array([1.0, 0.0, 0.0])
+
+    def logits(self, x: Floats, horizon_days: float) -> Floats:
+        out: Floats = HEDGE * np.einsum("ij,j->i", self._each(x, horizon_days), self.shares)
+        return out
+
+    def explain(self, x: Floats, horizon_days: float) -> tuple[Floats, float]:
+        """What each feature adds to the log-odds [n, COUNT], and the log-odds of the average client they add to."""
+        share = (HEDGE * self.shares).tolist()
+        linear, weekly = self.linear, self.hazard
+        added = self.linear.standardise(x)
+        added *= share[0] * linear.weights[:-1]
+        just_acted = x[:, _JUST_ACTED]
+        z = weekly.standardise(x)
+        scores = weekly.scores(z)
+        whole, base = (weekly.logits(b, just_acted, horizon_days) for b in (scores, np.zeros(len(x))))
+        average = float(weekly.logits(np.zeros(1), weekly.scaler.mean[_JUST_ACTED, None], horizon_days)[0])
+        far = np.abs(scores) > 1e-9
+        slopes = np.divide(whole - base, scores, out=np.zeros(len(x)), where=far)
+        added += z * weekly.weights[: len(NAMES)] * (share[1] * slopes)[:, None]
+        added[:, _JUST_ACTED] += share[1] * (base - average)
+        usual = float(self.counting.logits(linear.scaler.mean[None, :], horizon_days)[0])
+        added[:, _RHYTHM] += share[2] * (self.counting.logits(x, horizon_days) - usual)
+        return added, share[0] * float(linear.weights[-1]) + share[1] * average + share[2] * usual
+
+    def learn_many(self, x: Floats, y: Floats, horizon_days: float, intercept: Intercept, offset: float) -> None:
+        """Learn outcomes y [n] of 0 and 1. `offset`: what was added to the log-odds of this practice's questions."""
+        logits = self._each(x, horizon_days)
+        blend = HEDGE * np.einsum("ij,j->i", logits, self.shares)
+        p = sigmoids(blend + intercept.value)
+        intercept.learn(float((p * (1.0 - p)).sum()), float((y - p).sum()))
+        self.linear.learn_many(x, y, offset)
+        losses = np.logaddexp(0.0, np.where(y[:, None] > 0.0, -logits, logits))
+        ages = MEMORY ** np.arange(len(y) - 1.0, -1.0, -1.0)
+        self.losses = MEMORY ** len(y) * self.losses + np.einsum("i,ij->j", ages, losses)
+        self.share_out()
+
+    def standardise(self, x: Floats) -> Floats:
+        """By the moments of what was asked so far: how unusual each figure is."""
+        return self.hazard.standardise(x)
+
+    def share_out(self) -> None:
+        """Reckon the shares anew: after outcomes, and after a Monday's learning."""
+        heard = np.array([self.n >= ENOUGH, self.hazard.total >= hazard.ENOUGH, self.counting.most >= counting.ENOUGH])
+        if not heard.any():
+            heard[0] = True
+        shares = np.where(heard, FIRST_SHARES * np.exp(TRUST * (self.losses[heard].min() - self.losses)), 0.0)
+        shares = np.where(heard, np.maximum(shares / shares.sum(), LEAST_SHARE), 0.0)
+        self.shares = shares / shares.sum()
 
     @property
     def n(self) -> int:
-        return self.first.n
+        """Outcomes learnt."""
+        return self.linear.scaler.n
 
-    @property
-    def mean(self) -> Floats:
-        return self.first.mean
-
-    def standardise(self, x: Floats) -> Floats:
-        return self.first.standardise(x)
-
-    def logit(self, z: Floats) -> float:
-        """Log-odds of one standardised example [d]."""
-        return float(self.weights[:-1].dot(z)) + float(self.weights[-1])
-
-    def logits(self, z: Floats) -> Floats:
-        """Log-odds of standardised examples [n, d] to [n]; einsum rather than BLAS, whose threads may sum otherwise."""
-        out: Floats = np.einsum("ij,j->i", z, self.weights[:-1]) + self.weights[-1]
-        return out
-
-    def learn_many(self, x: Floats, churned: list[bool], intercept: Intercept | None = None) -> None:
-        """Learn examples [n, d] strictly one after another."""
-        z = np.ones((len(x), len(self.weights)))
-        z[:, :-1] = self.first.learn_moments(x)
-        losses, share = self.losses.tolist(), self.share
-        for row, y in zip(z, churned, strict=True):
-            offset = 0.0 if intercept is None else intercept.value
-            logits = self.first.learn_standardised(row, y, offset), self.second.learn(row, y, offset)
-            if intercept is not None:
-                probability = sigmoid(HEDGE * (share * logits[0] + (1.0 - share) * logits[1]) + offset)
-                intercept.learn(probability, y - probability)
-            for i, logit in enumerate(logits):
-                losses[i] = MEMORY * losses[i] + _loss(logit + offset, y)
-        self.losses[:] = losses
-        self._blend()
-
-    @property
-    def share(self) -> float:
-        """Of the first in the blend."""
-        ahead = sigmoid(TRUST * (float(self.losses[1]) - float(self.losses[0])))
-        return LEAST_SHARE + (1.0 - 2.0 * LEAST_SHARE) * ahead
-
-    def _blend(self) -> None:
-        share = self.share
-        self.weights = HEDGE * (share * self.first.weights + (1.0 - share) * self.second.weights)
+    def _each(self, x: Floats, horizon_days: float) -> Floats:
+        """Log-odds by member [n, 3]."""
+        scores = self.hazard.scores(self.hazard.standardise(x))
+        return np.stack(
+            [
+                self.linear.logits(self.linear.standardise(x)),
+                self.hazard.logits(scores, x[:, _JUST_ACTED], horizon_days),
+                self.counting.logits(x, horizon_days),
+            ],
+            axis=1,
+        )
 
     def arrays(self) -> dict[str, Floats]:
         """The learnt state, for a snapshot: with `n`, all there is."""
-        second = {"second_weights": self.second.weights, "covariance": self.second.covariance}
-        return {**self.first.arrays(), **second, "losses": self.losses}
+        linear, weekly, counts = self.linear, self.hazard, self.counting
+        return {
+            "mean": linear.scaler.mean,
+            "variance": linear.scaler.variance,
+            "weights": linear.weights,
+            "squares": linear.squares,
+            "hazard_mean": weekly.scaler.mean,
+            "hazard_variance": weekly.scaler.variance,
+            "hazard_weights": weekly.weights,
+            "hazard_information": weekly.information,
+            "hazard": np.array([weekly.scaler.n, weekly.week, weekly.seen, weekly.total]),
+            "counting_logs": counts.logs,
+            "counting_information": counts.information,
+            "counting": np.array([counts.week, counts.most]),
+            "losses": self.losses,
+        }
 
     def restore(self, n: int, arrays: dict[str, Floats]) -> None:
-        self.first.restore(n, arrays)
-        self.second.weights, self.second.covariance = arrays["second_weights"], arrays["covariance"]
+        linear, weekly, counts = self.linear, self.hazard, self.counting
+        linear.scaler.restore(n, arrays["mean"], arrays["variance"])
+        linear.weights, linear.squares = arrays["weights"], arrays["squares"]
+        seen, weekly.week, weekly.seen, weekly.total = arrays["hazard"].tolist()
+        weekly.scaler.restore(int(seen), arrays["hazard_mean"], arrays["hazard_variance"])
+        weekly.weights, weekly.information = arrays["hazard_weights"], arrays["hazard_information"]
+        counts.logs, counts.information = arrays["counting_logs"], arrays["counting_information"]
+        counts.week, counts.most = arrays["counting"].tolist()
         self.losses = arrays["losses"]
-        self._blend()
-
-
-def _loss(logit: float, churned: float) -> float:
-    """-log of the probability given to what happened."""
-    return -math.log(sigmoid(logit if churned else -logit))
+        self.share_out()

@@ -93,6 +93,7 @@ GROUPS = tuple(dict.fromkeys(group for _, group in FEATURES))
 COUNT = len(FEATURES)
 
 PRIOR_GAPS = 1.0  # gaps' worth of the population in a client's typical gap
+LEAST_LOG = -1000.0  # of a probability: what waits for its label is kept in half precision
 PRIOR_VISITS = 1.0  # the gamma prior's shape a; its b is a typical gap per unit of a
 
 
@@ -159,8 +160,8 @@ def _features(c: Sequence[V], now: float, norms: Norms, horizon: float, one: V, 
         spread,
         m.least(silent / typical, 20.0),
         (log(silent + 0.5) - log_typical) / (spread + 0.3),
-        shape * log(rate_time / (rate_time + silent)),
-        shape * log((rate_time + silent) / (rate_time + silent + horizon)),
+        m.most(shape * log(rate_time / (rate_time + silent)), LEAST_LOG),
+        m.most(shape * log((rate_time + silent) / (rate_time + silent + horizon)), LEAST_LOG),
         log(c[LAST_GAP] + 1.0) - log(typical + 1.0),
         log(week + 0.1),
         visits_90,

@@ -22,9 +22,15 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "variance": _FLOAT,
     "weights": _FLOAT,
     "squares": _FLOAT,
-    "second_weights": _FLOAT,
-    "covariance": _FLOAT,  # [d + 1, d + 1]
-    "losses": _FLOAT,  # [2]
+    "hazard_mean": _FLOAT,
+    "hazard_variance": _FLOAT,
+    "hazard_weights": _FLOAT,  # [m]
+    "hazard_information": _FLOAT,  # [m, m]
+    "hazard": _FLOAT,  # [4]
+    "counting_logs": _FLOAT,  # [4]
+    "counting_information": _FLOAT,  # [4, 4]
+    "counting": _FLOAT,  # [2]
+    "losses": _FLOAT,  # [3]
     "engagement_sums": _FLOAT,  # [m + 1, m + 1]
     "engagement_weights": _FLOAT,  # [m]
     "norms": _FLOAT,  # [2, 3]: gaps, amounts
@@ -37,7 +43,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "queue_lengths": _INT,  # [q]
     "queue_horizons": _FLOAT,  # [q], seconds
     "questions": QUESTION,
-    "features": np.dtype("<f4"),  # [questions, COUNT]
+    "features": np.dtype("<f2"),  # [questions, COUNT]
+    "back": np.dtype("<f4"),  # [questions]
     "mark_counts": _INT,  # [p]
     "marks": _FLOAT,
     "checkpoints": _INT,  # [k, 2]: index of the practice, clients
@@ -66,6 +73,7 @@ class Freezable(Protocol):
     engagement: Engagement
     gaps: Running
     amounts: Running
+    centre: float
     practices: list[Practice]
 
     def add_practice(self, id_: UUID) -> Practice: ...
@@ -89,7 +97,7 @@ class Frozen:
 def freeze(learner: Freezable) -> Frozen:
     practices = learner.practices
     queues = [(practice.index, queue) for practice in practices for queue in practice.queues]
-    # Written questions never change, so views of them will do.
+    # Written questions never change, so views of them will do, but of what is noted of returns.
     waiting = [empty_batch(0), *[part for _, queue in queues for part in queue.parts()]]
     header = {
         "facts": learner.facts,
@@ -97,6 +105,7 @@ def freeze(learner: Freezable) -> Frozen:
         "examples": learner.model.n,
         "horizon_days": learner.horizon_days,
         "at_risk_days": learner.at_risk_days,
+        "centre": learner.centre,
     }
     arrays = {
         **{name: [array.copy()] for name, array in learner.model.arrays().items()},
@@ -113,6 +122,7 @@ def freeze(learner: Freezable) -> Frozen:
         "queue_horizons": [np.array([queue.horizon for _, queue in queues], _FLOAT)],
         "questions": [part.questions for part in waiting],
         "features": [part.x for part in waiting],
+        "back": [part.back.copy() for part in waiting],
         **_standings(practices),
     }
     return Frozen(header, {name: arrays[name] for name in DTYPES})
@@ -139,6 +149,7 @@ def restore(learner: Freezable, data: bytes) -> None:
         raise SnapshotVersion("Another layout of the state")
     learner.facts, learner.labels = header["facts"], header["labels"]
     learner.horizon_days, learner.at_risk_days = header["horizon_days"], header["at_risk_days"]
+    learner.centre = header["centre"]
     learner.model.restore(header["examples"], arrays)
     learner.gaps, learner.amounts = (Running(*sums) for sums in arrays["norms"].tolist())
     _restore_practices(learner, arrays)
@@ -160,7 +171,7 @@ def _restore_practices(learner: Freezable, arrays: dict[str, Array]) -> None:
 
 def _restore_queues(learner: Freezable, arrays: dict[str, Array]) -> None:
     start = 0
-    waiting = Batch(arrays["questions"], arrays["features"])
+    waiting = Batch(arrays["questions"], arrays["features"], arrays["back"])
     columns = (arrays["queue_practices"], arrays["queue_lengths"], arrays["queue_horizons"])
     for index, length, horizon in zip(*(column.tolist() for column in columns), strict=True):
         queue = Queue(horizon)

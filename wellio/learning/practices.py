@@ -6,15 +6,13 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from wellio.learning.clients import ACTIVES, DAY, ENDED, LAST, WIDTH, new_row
+from wellio.learning.clients import ACTIVES, DAY, ENDED, FIRST_MONDAY, LAST, WEEK, WIDTH, new_row
 from wellio.learning.engagement import Standing
 from wellio.learning.features import Floats, Norms
 from wellio.learning.inputs import CLIENT_CREATED, Fact, Tick
 from wellio.learning.model import Intercept
 from wellio.learning.questions import Queue
 
-WEEK = 7 * DAY
-FIRST_MONDAY = 4 * DAY  # 1970-01-05
 OUTAGE = 21 * DAY  # a practice without any fact for longer was not in use: its clients' silence says nothing
 MIN_TIME, MAX_TIME = 1.0, 4_102_444_800.0  # 2100: times outside are taken as absent
 MIN_HORIZON, MAX_HORIZON = 1.0, 730.0  # days

@@ -16,8 +16,8 @@ from wellio.accounts.actors import Actor, Role
 from wellio.accounts.practices import get_practice
 from wellio.db import Connection, Database
 from wellio.learning import metrics
+from wellio.learning.clients import FIRST_MONDAY, WEEK
 from wellio.learning.metrics import CalibrationBin
-from wellio.learning.practices import FIRST_MONDAY, WEEK
 from wellio.values import Input
 
 OWNERS = frozenset({Role.OWNER})

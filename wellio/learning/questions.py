@@ -6,12 +6,13 @@ returns first (measured: 0.1 AUC lost, calibration gone). So both wait in this q
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wellio.learning.clients import DAY, WEEK
 from wellio.learning.features import COUNT, Floats
 
 EVENT, WEEKLY = 0, 1
@@ -28,30 +29,69 @@ QUESTION = np.dtype(
     ]
 )
 Questions = NDArray[np.void]
-Features32 = NDArray[np.float32]  # half the memory of what is by far the most there is to keep
+Features16 = NDArray[np.float16]  # a quarter of the memory of what is by far the most there is to keep
+Floats32 = NDArray[np.float32]
+
+CENSORED = -1.0
 
 _SMALLEST, _LARGEST = 32, 4096  # rows of a block: small practices stay small, large ones never copy a whole queue
 
 
 class Batch(NamedTuple):
-    """Questions [n] and their features [n, COUNT]."""
+    """Questions [n], their features [n, COUNT], and the days from asking to the first return [n].
+
+    `back` is 0 while there was none, and CENSORED once nothing more is to be learnt of the weeks.
+    """
 
     questions: Questions
-    x: Features32
+    x: Features16
+    back: Floats32
 
     def part(self, start: int, end: int) -> "Batch":
-        return Batch(self.questions[start:end], self.x[start:end])
+        return Batch(self.questions[start:end], self.x[start:end], self.back[start:end])
+
+    def take(self, some: NDArray[np.int64]) -> "Batch":
+        return Batch(self.questions[some], self.x[some], self.back[some])
 
 
 def empty_batch(size: int) -> Batch:
-    return Batch(np.zeros(size, QUESTION), np.zeros((size, COUNT), np.float32))
+    return Batch(np.zeros(size, QUESTION), np.zeros((size, COUNT), np.float16), np.zeros(size, np.float32))
 
 
 def join(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     batches = batches or [empty_batch(0)]
-    return Batch(np.concatenate([b.questions for b in batches]), np.concatenate([b.x for b in batches]))
+    questions, x, back = zip(*batches, strict=True)
+    return Batch(np.concatenate(questions), np.concatenate(x), np.concatenate(back))
+
+
+class Returns(NamedTuple):
+    """Of the clients of some questions [n], unix seconds: last active, first active in the week before, last ended."""
+
+    last: Floats
+    week_first: Floats
+    ended: Floats
+
+
+def learn_weeks(
+    batch: Batch, seen: Returns, outage_end: float, monday: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Note who came back in the week before `monday`; return the questions whose client was silent to the start of a
+    week after asking that ended in it: their places, which week (from 0), and whether they returned in it.
+
+    A question asked within the week has its first week still before it, so its return needs no exact time.
+    """
+    questions, _, back = batch
+    asked = questions["asked"]
+    returned = (back == 0.0) & (seen.last > asked)
+    first = np.where(seen.week_first > asked, seen.week_first, seen.last)
+    back[returned] = np.maximum(first - asked, 1.0)[returned] / DAY
+    back[(seen.ended > asked) | (outage_end > asked)] = CENSORED
+    week = np.floor((monday - asked) / WEEK).astype(np.int64) - 1
+    some = np.flatnonzero((week >= 0) & ((back == 0.0) | (back > 7.0 * week)))
+    week, days = week[some], back[some]
+    return some, week, (days > 0.0) & (days <= 7.0 * (week + 1))
 
 
 class Queue:
@@ -74,9 +114,8 @@ class Queue:
         done = 0
         while done < size:
             some = min(self._room(size - done), size - done)
-            questions, x = self._blocks[-1]
-            questions[self._tail : self._tail + some] = batch.questions[done : done + some]
-            x[self._tail : self._tail + some] = batch.x[done : done + some]
+            block, theirs = self._blocks[-1].part(self._tail, self._tail + some), batch.part(done, done + some)
+            block.questions[:], block.x[:], block.back[:] = theirs
             self._tail += some
             self._count += some
             done += some
@@ -133,3 +172,22 @@ class Queue:
             block.part(self._head if i == 0 else 0, self._tail if i == last else len(block.questions))
             for i, block in enumerate(self._blocks)
         ]
+
+    def chunks(self, size: int) -> Iterator[list[Batch]]:
+        """The same, by `size` questions at a time, however the blocks lie: what is summed over them must not change
+        when a restored queue has other blocks.
+        """
+        chunk: list[Batch] = []
+        room = size
+        for part in self.parts():
+            start = 0
+            while start < len(part.questions):
+                some = part.part(start, start + room)
+                chunk.append(some)
+                start += len(some.questions)
+                room -= len(some.questions)
+                if not room:
+                    yield chunk
+                    chunk, room = [], size
+        if chunk:
+            yield chunk
