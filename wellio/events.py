@@ -17,6 +17,7 @@ class EventType(StrEnum):
     USER_LOGGED_IN = "UserLoggedIn"
     CLIENT_CREATED = "ClientCreated"
     CLIENT_UPDATED = "ClientUpdated"  # payload: changed (names of fields), status (if it changed)
+    CLIENT_ERASED = "ClientErased"  # the last of a client: whoever records it has locked the client's row before
     CLIENT_FIELD_CHANGED = "ClientFieldChanged"  # payload of these: how (added, changed, deleted)
     NOTE_CHANGED = "NoteChanged"  # private to staff; subject: the note
     GOAL_CHANGED = "GoalChanged"  # how also: progressed; status, by (role)

@@ -69,6 +69,11 @@ class Metrics:
             ("consumer",),
             registry=self.registry,
         )
+        self.snapshots_refused = Counter(
+            "wellio_learner_snapshots_refused_total",
+            "Stored states of the learner that were damaged or of another version.",
+            registry=self.registry,
+        )
         self.job_runs = Counter("wellio_job_runs_total", "Runs of jobs.", ("job", "outcome"), registry=self.registry)
 
     def _add_mails(self) -> None:

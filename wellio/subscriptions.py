@@ -71,6 +71,7 @@ SUBSCRIPTIONS: Mapping[EventType, Follows] = {
     EventType.USER_LOGGED_IN: Follows(learns=True),
     EventType.CLIENT_CREATED: Follows(learns=True),
     EventType.CLIENT_UPDATED: Follows(learns=True),
+    EventType.CLIENT_ERASED: Follows(learns=True),
     EventType.CLIENT_FIELD_CHANGED: Follows(),
     EventType.NOTE_CHANGED: Follows(),
     EventType.GOAL_CHANGED: Follows(),

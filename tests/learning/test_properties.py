@@ -11,7 +11,7 @@ from tests.learning.histories import START
 from wellio.learning.answers import Key, Outcome
 from wellio.learning.churn import Learner
 from wellio.learning.clients import DAY
-from wellio.learning.inputs import Fact, HorizonSet, Input, Tick
+from wellio.learning.inputs import Fact, Forget, HorizonSet, Input, Tick
 from wellio.learning.questions import join
 
 PRACTICES = [UUID(int=i) for i in (1, 2)]
@@ -53,7 +53,8 @@ horizons = st.builds(
     horizon_days=st.one_of(st.floats(1.0, 60.0), any_float),
     at_risk_days=st.one_of(st.none(), any_float),
 )
-sequences = st.lists(st.one_of(facts, facts, facts, ticks, horizons), max_size=60)
+forgets = st.builds(Forget, practice=st.sampled_from(PRACTICES), client=st.sampled_from(CLIENTS), t=times)
+sequences = st.lists(st.one_of(facts, facts, facts, ticks, horizons, forgets), max_size=60)
 # Later by up to two days each: what a practice in use looks like, so that labels do fall due.
 steps = st.lists(st.tuples(st.floats(0.0, 2 * DAY), facts), min_size=20, max_size=80)
 

@@ -1,6 +1,7 @@
 """Each event is learnt exactly once, whatever is killed when."""
 
 import asyncio
+import random
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,8 +21,9 @@ from wellio.db import Connection, Database
 from wellio.events import Cursor, Event, EventType
 from wellio.learning import follower as followers
 from wellio.learning.answers import Outcome
+from wellio.learning.container import SnapshotDamaged, SnapshotVersion
 from wellio.learning.follower import Follower, ask_to_save, get_place, is_saved
-from wellio.learning.snapshots import load_learner
+from wellio.learning.snapshots import _decode, load_learner
 from wellio.live import Live
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
@@ -195,9 +197,28 @@ async def test_damaged_snapshot_gives_way_to_the_one_before(db: Database, caplog
         "update learner_snapshots set state = set_byte(state, 500, (get_byte(state, 500) + 1) % 256)"
         " where id = (select max(id) from learner_snapshots)"
     )
-    await learn_to_the_end(db)
+    follower = follower_of(db)
+    async with following(follower):
+        await eventually(lambda: follower.place.events)
+    assert follower._snapshots_refused._value.get() == 1
     assert len([r for r in caplog.records if "can't be used" in r.getMessage()]) == 1
+    await learn_to_the_end(db)
     await check_equal_to_uninterrupted(db)
+
+
+async def test_any_flipped_byte_of_a_stored_state_is_noticed(db: Database) -> None:
+    await make_history(db, clients=3, events=30)
+    await learn_to_the_end(db)
+    state = await db.fetchval("select state from learner_snapshots order by id desc limit 1")
+    rng = random.Random(3)
+    for place in [*range(20), *rng.sample(range(len(state)), 150), *range(len(state) - 8, len(state))]:
+        damaged = bytearray(state)
+        damaged[place] ^= rng.randrange(1, 256)
+        try:
+            learner = _decode(bytes(damaged))
+        except (zlib.error, SnapshotDamaged, SnapshotVersion):
+            continue
+        assert learner.dump() == zlib.decompress(state)  # a byte of which nothing depends
 
 
 async def test_without_any_sound_snapshot_it_begins_at_the_first_event(db: Database) -> None:

@@ -40,7 +40,7 @@ from wellio.learning.ensemble import Ensemble
 from wellio.learning.features import Floats, Norms, features, features_of
 from wellio.learning.frozen import Frozen, freeze, restore
 from wellio.learning.hazard import Pass
-from wellio.learning.inputs import CLIENT_CREATED, Fact, HorizonSet, Input, Tick
+from wellio.learning.inputs import CLIENT_CREATED, Fact, Forget, HorizonSet, Input, Tick
 from wellio.learning.model import sigmoid, sigmoids
 from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, Practice, Running, monday_after
 from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch, Returns, learn_weeks
@@ -88,6 +88,8 @@ class Learner:
         t = item.t if MIN_TIME <= item.t <= MAX_TIME else practice.clock
         if isinstance(item, HorizonSet):
             practice.set_horizon(item.horizon_days, item.at_risk_days)
+        elif isinstance(item, Forget):
+            self._forget(practice, item.client)
         elif t and practice.is_moved_by(item, t):
             if not practice.clock:
                 practice.start(t)
@@ -179,6 +181,13 @@ class Learner:
             yield from self._rank(practice, monday)
             practice.next_monday = monday + WEEK
         yield from self._learn_due(practice, t)
+
+    def _forget(self, practice: Practice, client: UUID) -> None:
+        row = practice.forget(client)
+        if row is not None:
+            code = practice.index << 32 | row
+            self._changed.pop(code, None)
+            self._draining = deque(other for other in self._draining if other != code)
 
     def _observe(self, practice: Practice, fact: Fact, t: float) -> None:
         row = practice.row_of(fact.client, t)

@@ -25,6 +25,7 @@ from wellio.learning.inputs import (
     SESSION_CANCELLED,
     SESSION_MISSED,
     Fact,
+    Forget,
     HorizonSet,
     Input,
     Tick,
@@ -101,6 +102,10 @@ def _miss_undone(event: Event) -> Input | None:
     return Fact(event.practice_id, event.client_id, t, MISS_UNDONE, active=False)
 
 
+def _erased(event: Event) -> Input | None:
+    return None if event.client_id is None else Forget(event.practice_id, event.client_id, time_of(event))
+
+
 def _horizon(event: Event) -> Input | None:
     days = _number(event.payload.get("churn_horizon_days"))
     return HorizonSet(event.practice_id, time_of(event), days) if days > 0 else None
@@ -138,6 +143,7 @@ _MAKERS: dict[EventType, Callable[[Event], Input | None]] = {
     EventType.CLOCK_TICKED: _tick,
     EventType.CLIENT_CREATED: _always(CLIENT_CREATED, active=False),
     EventType.CLIENT_UPDATED: _client_updated,
+    EventType.CLIENT_ERASED: _erased,
     EventType.MEASUREMENT_RECORDED: _measured,
     EventType.USER_LOGGED_IN: _always(LOGGED_IN, active=True),
     EventType.SESSION_BOOKED: _booked,

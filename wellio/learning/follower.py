@@ -23,7 +23,7 @@ from wellio.events import Cursor, Event
 from wellio.learning.answers import Key, Outcome
 from wellio.learning.churn import Learner
 from wellio.learning.facts import input_of
-from wellio.learning.inputs import Fact
+from wellio.learning.inputs import Fact, Forget
 from wellio.learning.predictions import Moved
 from wellio.learning.snapshots import Place, insert_outcomes, load_learner, save_learner
 from wellio.live import Live, Push
@@ -79,6 +79,7 @@ class Follower:
         self._db = outbox.db
         self._live = live
         self._consumed = metrics.consumed.labels(NAME)
+        self._snapshots_refused = metrics.snapshots_refused
         self._lag = metrics.consumer_lag_seconds.labels(NAME)
         self._begin(Learner(), Place())
 
@@ -89,6 +90,8 @@ class Follower:
         self._outcomes: list[Outcome] = []
         # Clients whose prediction has moved since it was stored, each with the event that moved it, by practice.
         self._moved: dict[UUID, dict[UUID, UUID | None]] = {}
+        # Clients whom the learner has forgotten since it was saved.
+        self._erased: list[Key] = []
         # Practices whose latest event was no history: their clients are told of at once.
         self._present: set[UUID] = set()
         self._save_wanted = False
@@ -98,7 +101,7 @@ class Follower:
 
     async def run(self) -> None:
         """Never ends by itself. Raises Superseded when another process learns too."""
-        self._begin(*await _patiently(lambda: load_learner(self._db)))
+        self._begin(*await _patiently(lambda: load_learner(self._db, refused=self._snapshots_refused.inc)))
         place = self.place
         await _patiently(lambda: self._db.execute(START_LEARNER, NAME, place.cursor.xid, place.cursor.position))
         log.info("The learner goes on", extra={"events": place.events})
@@ -125,7 +128,7 @@ class Follower:
         await self._store_moved(everything=perf_counter() - self._stored_at > GATHER_PAST_S)
         await self._tell_place()
         idle = len(events) < BATCH
-        if await self._is_save_due(idle=idle):
+        if self._erased or await self._is_save_due(idle=idle):
             await self.save()
         return not idle
 
@@ -135,7 +138,8 @@ class Follower:
         await self._gather()
         await self._store_moved(everything=True)
         await self._tell_place()
-        self._saved = self.place = await save_learner(self._db, self._learner, self.place)
+        self._saved = self.place = await save_learner(self._db, self._learner, self.place, erased=self._erased)
+        self._erased = []
         await self._db.execute(TELL_SAVED, NAME)
         self._save_wanted = False
         self._saved_at = perf_counter()
@@ -148,6 +152,9 @@ class Follower:
                 await self._breathe()
             if isinstance(item, Fact):  # what else is learnt moves whom the learner says
                 self._moved.setdefault(item.practice, {})[item.client] = event.id
+            elif isinstance(item, Forget):
+                self._moved.get(item.practice, {}).pop(item.client, None)
+                self._erased.append(Key(item.practice, item.client))
         if perf_counter() > self._slice_end:
             await self._breathe()
 

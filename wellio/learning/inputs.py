@@ -68,4 +68,16 @@ class HorizonSet:
     at_risk_days: float | None = None
 
 
-Input = Fact | Tick | HorizonSet
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The client was erased: their state, their questions and their id leave the learner. `t` moves no clock.
+
+    What the weights learnt of them stays: it is nobody's any more.
+    """
+
+    practice: UUID
+    client: UUID
+    t: float
+
+
+Input = Fact | Tick | HorizonSet | Forget

@@ -17,6 +17,8 @@ OUTAGE = 21 * DAY  # a practice without any fact for longer was not in use: its 
 MIN_TIME, MAX_TIME = 1.0, 4_102_444_800.0  # 2100: times outside are taken as absent
 MIN_HORIZON, MAX_HORIZON = 1.0, 730.0  # days
 
+NOBODY = UUID(int=0)  # whose row is left of a client who was erased
+
 _FADE = 0.999  # of the running norms, per value
 
 
@@ -108,10 +110,23 @@ class Practice:
         self.rows[client.int] = row
         return row
 
+    def forget(self, client: UUID) -> int | None:
+        """Leaves an empty row, which was the client's; None for one who is not known."""
+        row = self.rows.pop(client.int, None)
+        if row is None:
+            return None
+        self.state[row] = 0.0
+        self.clients[row] = NOBODY
+        self.client_ids[16 * row : 16 * (row + 1)] = NOBODY.bytes
+        for queue in self.queues:
+            queue.forget(row)
+        self.standing.checkpoints = [checkpoint.without(row) for checkpoint in self.standing.checkpoints]
+        return row
+
     def set_clients(self, clients: list[UUID], state: Floats) -> None:
         self.clients = clients
         self.client_ids = bytearray(b"".join([client.bytes for client in clients]))
-        self.rows = {client.int: row for row, client in enumerate(clients)}
+        self.rows = {client.int: row for row, client in enumerate(clients) if client != NOBODY}
         if len(clients):
             self.state = state.copy()
 

@@ -165,6 +165,24 @@ class Queue:
         )
         return part
 
+    def forget(self, client: int) -> None:
+        """Takes a client's questions out. Blocks are replaced, not written: a frozen state may still look at them."""
+        kept: deque[Batch] = deque()
+        head, tail = self._head, self._tail
+        for i, (block, part) in enumerate(zip(self._blocks, self.parts(), strict=True)):
+            keep = part.questions["client"] != client
+            if keep.all():
+                kept.append(block)
+                tail = self._tail if i == len(self._blocks) - 1 else len(block.questions)
+                continue
+            head = 0 if not kept else head
+            if keep.any():
+                kept.append(part.take(np.flatnonzero(keep)))
+            tail = len(kept[-1].questions) if kept else 0
+            self._count -= int(np.count_nonzero(~keep))
+        self._blocks, self._head, self._tail = kept, head, tail
+        self.next_due = float(kept[0].questions["asked"][head]) + self.horizon if self._count else math.inf
+
     def parts(self) -> list[Batch]:
         """The questions waiting, in order, as views of the blocks."""
         last = len(self._blocks) - 1

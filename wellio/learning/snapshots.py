@@ -6,7 +6,7 @@ A kill at any moment leaves the snapshot before, and what was learnt since is le
 import asyncio
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -14,7 +14,7 @@ import asyncpg
 from wellio.consumers import Superseded
 from wellio.db import Connection, Database, Row
 from wellio.events import Cursor
-from wellio.learning.answers import Outcome
+from wellio.learning.answers import Key, Outcome
 from wellio.learning.churn import Learner
 from wellio.learning.container import SnapshotDamaged, SnapshotVersion
 
@@ -46,6 +46,19 @@ delete from learner_snapshots
 where id not in (select id from learner_snapshots order by id desc limit $1)
 """
 
+DELETE_OF_ERASED = """
+with gone as (
+    select * from unnest($1::uuid[], $2::uuid[]) t (practice_id, client_id)
+),
+outcomes as (
+    delete from prediction_outcomes o using gone g where o.practice_id = g.practice_id and o.client_id = g.client_id
+),
+history as (
+    delete from prediction_history h using gone g where h.practice_id = g.practice_id and h.client_id = g.client_id
+)
+delete from predictions p using gone g where p.practice_id = g.practice_id and p.client_id = g.client_id
+"""
+
 DELETE_OUTCOMES_AFTER = "delete from prediction_outcomes where seq > $1"
 
 # Those of a client who was erased since are left out, and their numbers with them.
@@ -74,15 +87,18 @@ class Place:
     snapshot_id: int = 0
 
 
-async def load_learner(db: Database) -> tuple[Learner, Place]:
-    """The newest sound state, or a new learner at event 0. Outcomes made after that state are taken out again."""
-    learner, place = await _newest_sound(db)
+async def load_learner(db: Database, *, refused: Callable[[], None] | None = None) -> tuple[Learner, Place]:
+    """The newest sound state, or a new learner at event 0. Outcomes made after that state are taken out again.
+
+    `refused` is called for each state that can't be used.
+    """
+    learner, place = await _newest_sound(db, refused)
     async with db.connection() as connection:
         await connection.execute(DELETE_OUTCOMES_AFTER, place.outcomes, timeout=STATE_TIMEOUT_S)
     return learner, place
 
 
-async def _newest_sound(db: Database) -> tuple[Learner, Place]:
+async def _newest_sound(db: Database, refused: Callable[[], None] | None) -> tuple[Learner, Place]:
     rows = await db.fetch(LIST_SNAPSHOTS)
     newest_id = rows[0]["id"] if rows else 0
     for row in rows:
@@ -90,6 +106,8 @@ async def _newest_sound(db: Database) -> tuple[Learner, Place]:
         if learner is not None:
             cursor = Cursor(row["xid"], row["position"])
             return learner, Place(cursor, row["events"], row["outcomes"], newest_id)
+        if refused:
+            refused()
     return Learner(), Place(snapshot_id=newest_id)
 
 
@@ -109,8 +127,12 @@ def _decode(state: bytes) -> Learner:
     return Learner.load(zlib.decompress(state))
 
 
-async def save_learner(db: Database, learner: Learner, place: Place) -> Place:
-    """Stores the state; the learner must rest meanwhile, its outcomes drained. Raises Superseded."""
+async def save_learner(db: Database, learner: Learner, place: Place, *, erased: Sequence[Key] = ()) -> Place:
+    """Stores the state; the learner must rest meanwhile, its outcomes drained. Raises Superseded.
+
+    With `erased` clients, whom the learner has forgotten, the snapshots before go in the same transaction, because they
+    hold them still, and so does what was predicted of them.
+    """
     state = await asyncio.to_thread(lambda: zlib.compress(learner.dump(), COMPRESSION))
     async with db.transaction() as connection:
         await connection.fetchval(LOCK_SNAPSHOTS, LOCK_KEY)
@@ -119,7 +141,9 @@ async def save_learner(db: Database, learner: Learner, place: Place) -> Place:
         await connection.fetchval(SET_TIMEOUT, STATE_TIMEOUT)
         row = (place.cursor.xid, place.cursor.position, place.events, place.outcomes, state)
         snapshot_id = await connection.fetchval(INSERT_SNAPSHOT, *row, timeout=STATE_TIMEOUT_S)
-        await connection.execute(DELETE_OLD_SNAPSHOTS, KEPT)
+        await connection.execute(DELETE_OLD_SNAPSHOTS, 1 if erased else KEPT)
+        if erased:
+            await connection.execute(DELETE_OF_ERASED, *map(list, zip(*erased, strict=True)))
     return replace(place, snapshot_id=snapshot_id)
 
 
