@@ -87,6 +87,7 @@ REQUESTS = {
     "lifetime values, last page": "/api/v1/analytics/lifetime-values?page=150&page_size=100",
     "lifetime values by cohort": "/api/v1/analytics/lifetime-values/cohorts?months=36",
     "response times, year": "/api/v1/analytics/response-times?period=this_year",
+    "revenue forecast, 6 months": "/api/v1/analytics/revenue-forecast?months=6",
     "onboarding, year": "/api/v1/analytics/onboarding?period=this_year",
 }
 

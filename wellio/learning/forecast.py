@@ -15,7 +15,7 @@ from wellio.learning.forecast_clients import Book, by_arrivals, by_clients, pool
 from wellio.learning.forecast_level import by_level, deviations, interval, scale_of, spread_of
 
 MIN_DAYS = 56
-BOTTOM_UP = 0.6  # of the average
+BOTTOM_UP = 0.5  # of the average
 KNOWN_VARIATION = 0.1  # how far off what is known may be, in parts of it
 
 

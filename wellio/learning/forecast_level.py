@@ -5,7 +5,7 @@ forecast's first. `periods` [p, 2] are half-open, in days from the forecast's fi
 
 Small practices earn in lumps. On weekly revenue no trend and no automatic model beats a level by more than a few
 percent, and trends are harmful; so the level is a mean, half of it hastened. Intervals are Student's t on the log
-scale, with a spread that is shrunk to a prior: what a short history shows of its spread is mostly chance.
+scale, with a spread that is shrunk: what a short history shows of its spread is mostly chance.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,22 @@ import numpy as np
 from wellio.learning.features import Floats
 
 WEEK = 7
-LEVEL_DAYS = 84  # of the mean
-HALF_LIFE_WEEKS = 4.0  # of the mean that is hastened
+LEVEL_DAYS = 112  # of the mean
+HALF_LIFE_WEEKS = 8.0  # of the mean that is hastened
 MONTH = 28
 YEAR = 365  # days: a month is then itself a year ago, but for a leap day
 SEASON_DAYS = 456  # fifteen months: the season is a year's, and its ratio needs a quarter of each year
 RATIO_BOUNDS = (0.5, 2.0)
 
 PRIOR_VARIATION = 1.0  # of a week's revenue: its standard deviation over the mean
-PRIOR_WEEKS = 8.0  # what the prior counts for
+PRIOR_WEEKS = 1.0  # what that counts for
+BY_DAY_WEEKS = 8.0  # what the spread of days counts for
 SPREAD_WEEKS = 26  # the latest that tell of the spread
-LEVEL_VARIATION = 0.3  # a level moves before the forecast begins ...
-MONTHLY_VARIATION = 0.15  # ... and each month on
+LEVEL_VARIATION = 0.1  # a level is not quite what was seen ...
+MONTHLY_VARIATION = 0.2  # ... and moves on each month, as a random walk does
 LEAST_FREEDOM = 6.0
 FREEDOM_PER_WEEK = 0.25
-OFFSET = 0.1  # of the point, added before the logarithm: a month without any revenue is possible
+OFFSET = 0.2  # of the point and its relative variance, added before the logarithm: the lumpier, the likelier nothing
 FLOOR = 0.25  # of the long-run level: where nothing is expected, the interval still has a width
 
 
@@ -88,12 +89,19 @@ class Spread:
 
 
 def spread_of(daily: Floats) -> Spread:
-    """The sample's relative variance, with the prior counting for eight weeks."""
+    """The relative variance of a week's revenue: that of the weeks seen, shrunk to what it were if days came by
+    themselves, of which there are seven times as many to tell, and a little to the prior."""
     weeks = weekly(daily)[-SPREAD_WEEKS:]
+    days = daily[len(daily) - len(weeks) * WEEK :]
     mean = float(np.abs(weeks).mean()) if len(weeks) else 0.0
-    own = float(np.mean((weeks - weeks.mean()) ** 2)) / mean**2 if mean > 0.0 else PRIOR_VARIATION**2
-    known = float(len(weeks)) if mean > 0.0 else 0.0
-    variation = (PRIOR_WEEKS * PRIOR_VARIATION**2 + known * own) / (PRIOR_WEEKS + known)
+    variation = PRIOR_VARIATION**2
+    if mean > 0.0:
+        parts = (
+            PRIOR_WEEKS * variation,
+            BY_DAY_WEEKS * WEEK * float(days.var()) / mean**2,
+            float(weeks.var()) / mean**2,
+        )
+        variation = (parts[0] + parts[1] + len(weeks) * parts[2]) / (PRIOR_WEEKS + BY_DAY_WEEKS + len(weeks))
     return Spread(
         variation=variation,
         weeks=min(len(daily), LEVEL_DAYS) / WEEK,
@@ -115,8 +123,9 @@ def interval(point: Floats, scale: Floats, deviation: Floats, freedom: float, co
     """Bounds [p] that hold so large a share, around the points [p]; never below nothing. `scale` [p] is at least the
     point, and gives the width."""
     reach = student(freedom, coverage) * deviation
-    low = np.maximum(point - scale * (1.0 + OFFSET) * -np.expm1(-reach), 0.0)
-    high = point + scale * (1.0 + OFFSET) * np.expm1(reach)
+    whole = scale * (1.0 + OFFSET * np.expm1(deviation**2))
+    low = np.maximum(point + whole * np.expm1(-reach), 0.0)
+    high = point + whole * np.expm1(reach)
     return np.minimum(low, point), high
 
 

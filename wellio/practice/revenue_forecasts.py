@@ -22,7 +22,7 @@ from wellio.db import Connection, Database, Row
 from wellio.errors import Invalid
 from wellio.learning.features import Floats
 from wellio.learning.forecast import MIN_DAYS, Forecast, Known, forecast
-from wellio.learning.forecast_clients import HALF_LIFE, Book, kept_share, pool
+from wellio.learning.forecast_clients import DECAY, Book, kept_share, pool
 from wellio.practice.report_scope import CoachQuery, ReportScope, report_scope
 from wellio.practice.wall_clock import day_bounds
 from wellio.values import Currency
@@ -43,23 +43,28 @@ group by f.day
 order by f.day
 """
 
-# Days on which clients paid. $2: the practice's zone, $3: today in it, and $4 when it begins; $7: a visit's half-life.
+# Of each client the days on which they paid (`visits`), how many days ago the first and the last were, and all of them,
+# each counting exp(-$7) less by day of its age. $2: the practice's zone, $3: today in it, $4: when it begins.
 LIST_PAYING_CLIENTS = """
-select d.client_id, d.ended, count(*) filter (where d.net > 0) as visits, sum(d.net)::float8 as paid,
-       max(d.ago) filter (where d.net > 0) as first, min(d.ago) filter (where d.net > 0) as last,
-       sum(0.5 ^ (d.ago / $7::float8)) filter (where d.net > 0)
-           - 0.5 ^ (max(d.ago) filter (where d.net > 0) / $7::float8) as recent
-from (
-    select p.client_id, c.status = any($8::text[]) as ended, ($3 - (p.paid_at at time zone $2)::date)::float8 as ago,
-           sum(p.net_minor) as net
+with days as (
+    select p.client_id, $3 - (p.paid_at at time zone $2)::date as ago, sum(p.net_minor::float8) as net
     from payments p
-    join clients c on c.practice_id = p.practice_id and c.id = p.client_id
-    where p.practice_id = $1 and p.paid_at < $4 and p.currency = $6 and ($5::uuid is null or c.coach_id = $5)
-    group by p.client_id, c.status, ago
-) d
-group by d.client_id, d.ended
-having count(*) filter (where d.net > 0) > 0
-order by d.client_id
+    where p.practice_id = $1 and p.paid_at < $4 and p.currency = $6
+      and ($5::uuid is null
+           or p.client_id in (select c.id from clients c where c.practice_id = $1 and c.coach_id = $5))
+    group by p.client_id, ago
+), paying as (
+    select d.client_id, count(*) filter (where d.net > 0) as visits, sum(d.net) as paid,
+           max(d.ago) filter (where d.net > 0) as first, min(d.ago) filter (where d.net > 0) as last,
+           sum(exp(-$7::float8 * d.ago)) filter (where d.net > 0) as decayed
+    from days d
+    group by d.client_id
+)
+select p.client_id, p.visits, p.paid, p.first, p.last, p.decayed,
+       p.client_id in (select c.id from clients c where c.practice_id = $1 and c.status = any($8::text[])) as ended
+from paying p
+where p.visits > 0
+order by p.client_id
 """
 
 # Places with a price that no credit pays, by client and period. $3: the first days of the periods and that after them;
@@ -224,9 +229,7 @@ async def _find(connection: Connection, scope: ReportScope, currency: str, edges
         today=today,
         edges=edges,
         daily=await connection.fetch(LIST_DAILY_REVENUE, practice_id, timezone, until, today, *whose),
-        clients=await connection.fetch(
-            LIST_PAYING_CLIENTS, practice_id, timezone, today, begin, *whose, HALF_LIFE, ENDED
-        ),
+        clients=await connection.fetch(LIST_PAYING_CLIENTS, practice_id, timezone, today, begin, *whose, DECAY, ENDED),
         booked=await connection.fetch(LIST_BOOKED, practice_id, timezone, edges, begin, *whose, end),
         due=await connection.fetch(LIST_DUE, practice_id, today, edges, edges[-1], *whose),
         charges=charges,
@@ -273,9 +276,10 @@ def _daily(found: _Found) -> Floats:
 
 
 def _book(clients: Sequence[Row]) -> Book:
-    columns = {name: np.array([row[name] for row in clients], float) for name in Book.__slots__ if name != "ended"}
-    columns["recent"] = np.maximum(columns["recent"], 0.0)
-    return Book(**columns, ended=np.array([row["ended"] for row in clients], bool))
+    names = ("visits", "first", "last", "paid", "decayed")
+    columns = {name: np.array([row[name] for row in clients], float) for name in names}
+    recent = np.maximum(columns.pop("decayed") - np.exp(-DECAY * columns["first"]), 0.0)
+    return Book(**columns, recent=recent, ended=np.array([row["ended"] for row in clients], bool))
 
 
 def _chances(found: _Found, daily: Floats) -> tuple[float, float]:
