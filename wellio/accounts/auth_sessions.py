@@ -263,7 +263,7 @@ async def list_ended(db: Database, session_ids: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await db.fetch(LIST_ENDED, session_ids)}
 
 
-async def authenticate(db: Database, claims: Claims) -> Actor:
+async def authenticate(db: Database | Connection, claims: Claims) -> Actor:
     """The user behind a valid token, as of now. Raises Unauthorized when the session has ended."""
     row = await db.fetchrow(GET_ACTOR, claims.session_id, claims.practice_id, claims.user_id)
     if row is None:
@@ -276,7 +276,7 @@ async def authenticate_cookie(db: Database, cookie: str) -> Actor | None:
     return await _seen(db, row) if row else None
 
 
-async def _seen(db: Database, row: Row) -> Actor:
+async def _seen(db: Database | Connection, row: Row) -> Actor:
     """`last_seen_at` is right to the minute."""
     if row["unseen"]:
         await db.execute(SEE_SESSION, row["session_id"])

@@ -4,7 +4,7 @@ neither has blocked the other."""
 from collections.abc import Sequence
 from uuid import UUID
 
-from wellio.db import Database
+from wellio.db import Connection, Database
 
 # $1, $2: the people (practice and user); $3: whom of the others it matters to. One row for each of those.
 LIST_ACQUAINTANCES = """
@@ -56,9 +56,9 @@ where q.user_id <> $2
 """
 
 
-async def list_acquainted(db: Database, practice_id: UUID, user_id: UUID) -> list[UUID]:
+async def list_acquainted(connection: Connection, practice_id: UUID, user_id: UUID) -> list[UUID]:
     """Everybody whose presence a person may see."""
-    return await db.fetchval(LIST_ACQUAINTED, practice_id, user_id) or []
+    return await connection.fetchval(LIST_ACQUAINTED, practice_id, user_id) or []
 
 
 async def list_acquaintances(

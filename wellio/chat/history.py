@@ -13,7 +13,7 @@ from pydantic import Field
 
 from wellio.accounts.actors import Actor
 from wellio.chat.values import Message, message_of
-from wellio.db import Database, Row
+from wellio.db import Connection, Database, Row
 from wellio.encoding import to_json
 from wellio.errors import Invalid, NotFound
 from wellio.pages import Page, PageQuery, Pagination
@@ -156,9 +156,14 @@ async def sync(db: Database, actor: Actor, cursors: Mapping[UUID, int], *, limit
     A conversation that the actor is not in (any more) is left out.
     """
     async with db.connection() as connection:
-        found = await connection.fetch(LIST_SYNCED, actor.practice_id, actor.user_id, list(cursors))
-        behind = [row["id"] for row in found if row["last_seq"] > cursors[row["id"]]]
-        log = await connection.fetch(LIST_LOG, behind, [cursors[i] for i in behind], limit) if behind else []
+        return await read_on(connection, actor, cursors, limit=limit)
+
+
+async def read_on(connection: Connection, actor: Actor, cursors: Mapping[UUID, int], *, limit: int) -> list[Synced]:
+    """As `sync`, for who has a connection."""
+    found = await connection.fetch(LIST_SYNCED, actor.practice_id, actor.user_id, list(cursors))
+    behind = [row["id"] for row in found if row["last_seq"] > cursors[row["id"]]]
+    log = await connection.fetch(LIST_LOG, behind, [cursors[i] for i in behind], limit) if behind else []
     events = _within_budget(log)
     return [_synced(row, events.get(row["id"], []), cursors[row["id"]]) for row in found]
 

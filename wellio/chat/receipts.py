@@ -154,7 +154,7 @@ async def mark_conversation_delivered(
     return DeliveryState(row["last_delivered_seq"])
 
 
-async def count_unread(db: Database, actor: Actor) -> UnreadCount:
+async def count_unread(db: Database | Connection, actor: Actor) -> UnreadCount:
     """Over all of the actor's conversations."""
     return UnreadCount(await db.fetchval(COUNT_ALL_UNREAD, actor.practice_id, actor.user_id))
 

@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
-from wellio.chat.history import sync
-from wellio.db import Database
+from wellio.chat.history import read_on
+from wellio.db import Connection
 
 # More than this, and the device is better off asking for it by `chat:sync`, at its own pace: answers of `sync`, each
 # of a limited size.
@@ -54,9 +54,9 @@ class Recent:
         return [conversation_id for conversation_id, written_at in self.written.items() if written_at > time]
 
 
-async def list_recent(db: Database, actor: Actor, since: datetime) -> Recent:
+async def list_recent(connection: Connection, actor: Actor, since: datetime) -> Recent:
     """How far the actor's conversations have come, and where each was at `since`."""
-    rows = await db.fetch(LIST_RECENT, actor.practice_id, actor.user_id, since, MAX_MISSED + 1)
+    rows = await connection.fetch(LIST_RECENT, actor.practice_id, actor.user_id, since, MAX_MISSED + 1)
     return Recent(
         heads={row["conversation_id"]: row["last_seq"] for row in rows},
         first={row["conversation_id"]: row["first_seq"] for row in rows if row["first_seq"] is not None},
@@ -64,7 +64,7 @@ async def list_recent(db: Database, actor: Actor, since: datetime) -> Recent:
     )
 
 
-async def list_missed(db: Database, actor: Actor, recent: Recent) -> Sequence[Mapping[str, Any]] | None:
+async def list_missed(connection: Connection, actor: Actor, recent: Recent) -> Sequence[Mapping[str, Any]] | None:
     """The entries since then, each as it would be pushed with its event's name as `type`; of each conversation in
     order. None when they are too many."""
     if recent.count > MAX_MISSED:
@@ -72,7 +72,7 @@ async def list_missed(db: Database, actor: Actor, recent: Recent) -> Sequence[Ma
     cursors = {conversation_id: seq - 1 for conversation_id, seq in recent.first.items()}
     missed: list[Mapping[str, Any]] = []
     for _ in range(MAX_ANSWERS):
-        synced = await sync(db, actor, cursors, limit=MAX_MISSED)
+        synced = await read_on(connection, actor, cursors, limit=MAX_MISSED)
         missed += [event for each in synced for event in each.events]
         left = [each for each in synced if each.has_more]
         cursors = {each.id: each.events[-1]["seq"] if each.events else cursors[each.id] for each in left}

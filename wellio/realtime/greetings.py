@@ -7,7 +7,7 @@ from uuid import UUID
 
 from wellio.chat.history import MAX_LIMIT
 from wellio.chat.receipts import count_unread
-from wellio.db import Database
+from wellio.db import Connection
 from wellio.limits import MESSAGES
 from wellio.realtime.devices import Device
 from wellio.realtime.floods import EVENTS
@@ -28,7 +28,7 @@ LIMITS = {
 }
 
 
-async def greeting(db: Database, presence: Presence, device: Device, heads: Mapping[UUID, int]) -> dict[str, Any]:
+async def greeting(db: Connection, presence: Presence, device: Device, heads: Mapping[UUID, int]) -> dict[str, Any]:
     """`heads`: the last seq of each of their conversations."""
     return {
         "user_id": device.actor.user_id,
@@ -36,6 +36,6 @@ async def greeting(db: Database, presence: Presence, device: Device, heads: Mapp
         "token_expires_at": device.token_expires_at,
         "heads": heads_json(heads),
         "unread": (await count_unread(db, device.actor)).unread,
-        "presence": await presence.list_online(device.actor),
+        "presence": await presence.list_online(db, device.actor),
         "limits": LIMITS,
     }

@@ -18,7 +18,7 @@ from uuid import UUID
 from wellio.accounts.actors import Actor
 from wellio.accounts.last_seen import list_last_seen, move_last_seen
 from wellio.chat.acquaintances import list_acquaintances, list_acquainted
-from wellio.db import Database
+from wellio.db import Connection, Database
 from wellio.errors import Unavailable
 from wellio.realtime.devices import Devices
 from wellio.realtime.fanout import Fanout, encode_event
@@ -150,9 +150,9 @@ class Presence:
         last_seen = await list_last_seen(self._db, [(actor.practice_id, u) for u in offline])
         return [self._entry(user_id, seen[user_id], last_seen.get(user_id)) for user_id in user_ids]
 
-    async def list_online(self, actor: Actor) -> list[dict[str, Any]]:
+    async def list_online(self, db: Connection, actor: Actor) -> list[dict[str, Any]]:
         """The actor's acquaintances who are not offline."""
-        acquainted = await list_acquainted(self._db, actor.practice_id, actor.user_id)
+        acquainted = await list_acquainted(db, actor.practice_id, actor.user_id)
         present = self._people.get(actor.practice_id, set())
         seen = ((user_id, self.seen(user_id)) for user_id in acquainted if user_id in present)
         return [self._entry(user_id, status) for user_id, status in seen if status != OFFLINE]

@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from wellio.accounts.tokens import Tokens
 from wellio.chat.recovery import Recent, list_missed, list_recent
+from wellio.db import Connection
 from wellio.realtime.devices import Device
 from wellio.realtime.fanout import encode_event
 from wellio.realtime.offsets import OVERLAP, Offset, offset_from_heads, parse_offset, with_offset
 from wellio.realtime.outgoing import Encoded
-from wellio.services import Services
 
 Events = Sequence[Mapping[str, Any]]
 
@@ -43,32 +44,32 @@ class Return:
 
 
 class Returns:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
 
-    async def take(self, device: Device, auth: Mapping[str, Any]) -> Return:
+    async def take(self, db: Connection, device: Device, auth: Mapping[str, Any]) -> Return:
         """Of a device that is pushed to already: what is not found here comes to it by itself."""
-        tokens, session_id = self._services.tokens, device.actor.session_id
+        tokens, session_id = self._tokens, device.actor.session_id
         pid, offset = auth.get("pid"), parse_offset(auth.get("offset"))
         wanted = auth.get("recovery")
         if not (wanted if isinstance(wanted, bool) else device.outgoing.takes_offsets):
-            return await self._anew(device, None)
+            return await self._anew(db, device, None)
         if offset is not None and isinstance(pid, str) and tokens.is_connection_id(session_id, pid):
-            back = await self._back(device, pid, offset)
+            back = await self._back(db, device, pid, offset)
             if back is not None:
                 return back
-        return await self._anew(device, tokens.new_connection_id(session_id))
+        return await self._anew(db, device, tokens.new_connection_id(session_id))
 
-    async def _anew(self, device: Device, pid: str | None) -> Return:
+    async def _anew(self, db: Connection, device: Device, pid: str | None) -> Return:
         now = datetime.now(UTC)
-        recent = await list_recent(self._services.db, device.actor, now - OVERLAP)
+        recent = await list_recent(db, device.actor, now - OVERLAP)
         return Return(pid, recent.heads, _reached(now, recent, recent.heads))
 
-    async def _back(self, device: Device, pid: str, offset: Offset) -> Return | None:
+    async def _back(self, db: Connection, device: Device, pid: str, offset: Offset) -> Return | None:
         """None when it missed too much."""
         now = datetime.now(UTC)
-        recent = await list_recent(self._services.db, device.actor, min(offset.since, now - OVERLAP))
-        events = await list_missed(self._services.db, device.actor, recent)
+        recent = await list_recent(db, device.actor, min(offset.since, now - OVERLAP))
+        events = await list_missed(db, device.actor, recent)
         if events is None:
             return None
         heads = _with(recent.heads, events)

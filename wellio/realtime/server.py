@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from wellio.accounts.actors import Actor
 from wellio.accounts.auth_sessions import authenticate
+from wellio.accounts.tokens import Claims
 from wellio.attribution import ATTRIBUTION
 from wellio.errors import Malformed, TooMany, Unauthorized, Unavailable, WellioError
 from wellio.limits import CONNECTS
@@ -78,7 +80,7 @@ class Realtime:
                 died=self._presence.process_died,
             )
         )
-        self._returns = Returns(services)
+        self._returns = Returns(services.tokens)
         events = Events(services, self._presence, self._arm)
         self._dispatch = Dispatch(self._devices, events, services.metrics, self._flooding)
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
@@ -234,24 +236,29 @@ class Realtime:
         if not isinstance(token, str):
             raise Unauthorized("Connect with auth: {token}.")
         claims = self._services.tokens.verify_access(token)
-        actor = await authenticate(self._services.db, claims)
+        # One connection for all that is asked: in a crowd, taking and returning it costs more than a statement.
+        async with self._services.db.connection() as db:
+            device = self._device_of(connection, await authenticate(db, claims), claims)
+            # From here on it is pushed to, so nothing falls between the heads it reads and its first push.
+            self._devices.add(device)
+            try:
+                back = await self._returns.take(db, device, auth)
+                ready = encode_event("session:ready", await greeting(db, self._presence, device, back.heads))
+                back.begin(device, ready)
+            except BaseException:
+                self._devices.remove(connection)
+                raise
+        return back.pid
+
+    def _device_of(self, connection: str, actor: Actor, claims: Claims) -> Device:
+        """Raises TooMany, Unavailable."""
         if self._devices.count_of(actor.user_id) >= MAX_SOCKETS:
             raise TooMany("Too many devices are connected.", code="TOO_MANY_CONNECTIONS", retry_after_s=30)
         outgoing = self._server.outgoing(connection)
         if outgoing is None:
             raise Unavailable("The connection is closed.")
         flood = Flood(self._services.config.rate_limit_scale)
-        device = Device(connection, actor, claims.expires_at, outgoing, flood)
-        # From here on it is pushed to, so nothing falls between the heads it reads and its first push.
-        self._devices.add(device)
-        try:
-            back = await self._returns.take(device, auth)
-            ready = encode_event("session:ready", await greeting(self._services.db, self._presence, device, back.heads))
-            back.begin(device, ready)
-        except BaseException:
-            self._devices.remove(connection)
-            raise
-        return back.pid
+        return Device(connection, actor, claims.expires_at, outgoing, flood)
 
     def _accepted(self, connection: str) -> None:
         device = self._devices.get(connection)
