@@ -37,6 +37,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -80,7 +82,7 @@ async def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     async with open_scene(rate_limit_scale=1 if check.limited else 10_000) as scene:
         try:
             result = {"failure": None, **await check.run(scene, options)}
-        except (AssertionError, OSError, TimeoutError) as error:
+        except (AssertionError, OSError, TimeoutError, aiohttp.ClientError) as error:
             result = {"failure": str(error)[:1000] or repr(error), "at": _place(error)}
     took_s = round(time.perf_counter() - began, 1)
     load = [round(n, 1) for n in (before, os.getloadavg()[0])]

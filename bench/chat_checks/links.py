@@ -9,7 +9,7 @@ from typing import Any
 from chat_checks.scene import Scene, until
 from tests.realtime.crowd import percentile_ms
 
-EACH = 20
+EACH, QUIET_S = 20, 1.5
 # An ack that waited for Redis would take its time-outs. A push that was lost is found by a sweep each second.
 ACK_WITHIN_S, REPAIRED_WITHIN_S = 2.0, 5.0
 
@@ -78,6 +78,8 @@ async def redis(scene: Scene, _options: argparse.Namespace) -> dict[str, Any]:
                     await amid(scene)
                 await scene.say("coach", direct, name)
                 if n == EACH - 1:
+                    # What comes now shall be the last of all: what the learner makes of the others is told by then.
+                    await asyncio.sleep(QUIET_S)
                     await last(scene)
                 began = time.perf_counter()
                 assert (await sender.send(f"{time.time()} {name}"))["ok"]

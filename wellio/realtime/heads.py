@@ -20,8 +20,8 @@ from wellio.tasks import end_tasks, wait_within
 log = logging.getLogger(__name__)
 
 EVERY_S, JITTER_S = 45.0, 5.0
-# While other processes can't reach us, the database is asked instead.
-CUT_OFF_EVERY_S = 1.0
+# While other processes can't reach us, the database is asked instead; that they can't is noticed soon.
+CUT_OFF_EVERY_S, NOTICE_S = 1.0, 0.25
 CHUNK = 500
 
 
@@ -51,7 +51,7 @@ class Heads:
         due = loop.time() + EVERY_S
         while True:
             cut_off = self._cut_off()
-            wait_s = CUT_OFF_EVERY_S if cut_off else max(0.0, min(due - loop.time(), CUT_OFF_EVERY_S))
+            wait_s = CUT_OFF_EVERY_S if cut_off else max(0.0, min(due - loop.time(), NOTICE_S))
             wanted = await self._wanted_within(wait_s)
             complete = wanted or loop.time() >= due
             if complete:
