@@ -759,6 +759,34 @@ CREATE TABLE public.api_keys (
     CONSTRAINT api_keys_scopes CHECK ((cardinality(scopes) > 0))
 );
 
+CREATE TABLE public.attendance_bookings (
+    practice_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    attended boolean,
+    numbers double precision[] NOT NULL,
+    features double precision[] NOT NULL,
+    learnt double precision[]
+);
+
+CREATE TABLE public.attendance_clients (
+    practice_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    history double precision[] NOT NULL
+);
+
+CREATE TABLE public.attendance_model (
+    id smallint DEFAULT 1 NOT NULL,
+    state bytea NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attendance_model_only_one CHECK ((id = 1))
+);
+
+CREATE TABLE public.attendance_practices (
+    practice_id uuid NOT NULL,
+    history double precision[] NOT NULL
+);
+
 CREATE TABLE public.audit_chain (
     number bigint NOT NULL,
     audit_id uuid NOT NULL,
@@ -1659,6 +1687,21 @@ CREATE VIEW public.shown_messages AS
         END AS attachments
    FROM public.messages m;
 
+CREATE TABLE public.slot_choices (
+    id uuid NOT NULL,
+    practice_id uuid NOT NULL,
+    question bytea NOT NULL,
+    coach_id uuid NOT NULL,
+    client_id uuid,
+    session_type_id uuid,
+    starts_at timestamp with time zone NOT NULL,
+    probability double precision NOT NULL,
+    offered integer NOT NULL,
+    propensity double precision NOT NULL,
+    drawn boolean NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.starred_messages (
     practice_id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -1818,6 +1861,18 @@ ALTER TABLE ONLY public.api_keys
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_practice_id_id_key UNIQUE (practice_id, id);
+
+ALTER TABLE ONLY public.attendance_bookings
+    ADD CONSTRAINT attendance_bookings_pkey PRIMARY KEY (practice_id, session_id, client_id);
+
+ALTER TABLE ONLY public.attendance_clients
+    ADD CONSTRAINT attendance_clients_pkey PRIMARY KEY (practice_id, client_id);
+
+ALTER TABLE ONLY public.attendance_model
+    ADD CONSTRAINT attendance_model_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.attendance_practices
+    ADD CONSTRAINT attendance_practices_pkey PRIMARY KEY (practice_id);
 
 ALTER TABLE ONLY public.audit_chain
     ADD CONSTRAINT audit_chain_audit_key UNIQUE (audit_id);
@@ -2119,6 +2174,12 @@ ALTER TABLE ONLY public.sessions
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_practice_id_id_key UNIQUE (practice_id, id);
 
+ALTER TABLE ONLY public.slot_choices
+    ADD CONSTRAINT slot_choices_once UNIQUE (practice_id, question);
+
+ALTER TABLE ONLY public.slot_choices
+    ADD CONSTRAINT slot_choices_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.starred_messages
     ADD CONSTRAINT starred_messages_pkey PRIMARY KEY (user_id, message_id);
 
@@ -2168,6 +2229,10 @@ ALTER TABLE ONLY public.webhooks
     ADD CONSTRAINT webhooks_practice_id_id_key UNIQUE (practice_id, id);
 
 CREATE INDEX api_keys_user_idx ON public.api_keys USING btree (practice_id, user_id, created_at DESC);
+
+CREATE INDEX attendance_bookings_client_idx ON public.attendance_bookings USING btree (practice_id, client_id);
+
+CREATE INDEX attendance_bookings_pending_idx ON public.attendance_bookings USING btree (practice_id, client_id) WHERE (attended IS NULL);
 
 CREATE INDEX audit_log_clients_idx ON public.audit_log USING gin (client_ids);
 
@@ -2323,6 +2388,10 @@ CREATE INDEX sessions_series_idx ON public.sessions USING btree (practice_id, se
 
 CREATE INDEX sessions_starts_idx ON public.sessions USING btree (practice_id, starts_at, id);
 
+CREATE INDEX slot_choices_client_idx ON public.slot_choices USING btree (practice_id, client_id);
+
+CREATE INDEX slot_choices_coach_idx ON public.slot_choices USING btree (practice_id, coach_id);
+
 CREATE INDEX starred_messages_message_idx ON public.starred_messages USING btree (message_id);
 
 CREATE INDEX starred_messages_user_idx ON public.starred_messages USING btree (practice_id, user_id, starred_at DESC);
@@ -2417,6 +2486,18 @@ CREATE TRIGGER users_changed_ends_sessions AFTER UPDATE OF role, status ON publi
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.attendance_bookings
+    ADD CONSTRAINT attendance_bookings_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.attendance_bookings
+    ADD CONSTRAINT attendance_bookings_session_fkey FOREIGN KEY (practice_id, session_id) REFERENCES public.sessions(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.attendance_clients
+    ADD CONSTRAINT attendance_clients_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.attendance_practices
+    ADD CONSTRAINT attendance_practices_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.auth_sessions
     ADD CONSTRAINT auth_sessions_user_fkey FOREIGN KEY (practice_id, user_id) REFERENCES public.users(practice_id, id);
@@ -2771,6 +2852,18 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
+
+ALTER TABLE ONLY public.slot_choices
+    ADD CONSTRAINT slot_choices_client_fkey FOREIGN KEY (practice_id, client_id) REFERENCES public.clients(practice_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.slot_choices
+    ADD CONSTRAINT slot_choices_coach_fkey FOREIGN KEY (practice_id, coach_id) REFERENCES public.users(practice_id, id);
+
+ALTER TABLE ONLY public.slot_choices
+    ADD CONSTRAINT slot_choices_practice_id_fkey FOREIGN KEY (practice_id) REFERENCES public.practices(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.slot_choices
+    ADD CONSTRAINT slot_choices_type_fkey FOREIGN KEY (practice_id, session_type_id) REFERENCES public.session_types(practice_id, id);
 
 ALTER TABLE ONLY public.starred_messages
     ADD CONSTRAINT starred_messages_message_fkey FOREIGN KEY (practice_id, conversation_id, message_id) REFERENCES public.messages(practice_id, conversation_id, id);

@@ -152,6 +152,8 @@ class Scene:
             return {"reason": "A complaint"}
         if route.name == "get_analytics_export":
             return {"dataset": "clients"}
+        if route.name == "get_optimal_scheduling":
+            return {"from": "2031-01-01T00:00:00Z", "to": "2031-01-02T00:00:00Z"}
         if route.name != "get_slots":
             return {}
         ids = {name: str(self.ids[name]) for name in ("coach_id", "session_type_id")}

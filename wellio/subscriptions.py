@@ -27,6 +27,9 @@ from wellio.events import Event, EventType
 from wellio.guarded_http import open_guarded_http
 from wellio.jobs.schedule import Schedule
 from wellio.jobs.work import Work
+from wellio.learning.attendance_facts import LEARNT
+from wellio.learning.attendance_store import NAME as ATTENDANCE
+from wellio.learning.attendance_store import begin_again_if_unreadable, learn_attendance
 from wellio.learning.follower import Follower
 from wellio.learning.predictions import Moved, upsert_predictions
 from wellio.live import Live, Push
@@ -52,7 +55,7 @@ log = logging.getLogger(__name__)
 # More changed predictions of a practice at once are told as one "look again".
 PUSHED_ONE_BY_ONE = 50
 # Connections of those who follow the log: the learner and the consumers.
-FOLLOWERS = 6
+FOLLOWERS = 7
 CLOSE_S = 5.0
 
 
@@ -226,6 +229,7 @@ async def lead_with(
     duties: Sequence[Callable[[], Awaitable[None]]] = (
         learner(following or outbox, live, metrics).run,
         *[consumer.run for consumer in consumers(following or outbox, live, metrics, sealer)],
+        partial(follow_attendance, following or outbox, live, metrics),
         Schedule(Work(outbox, sealer, files), metrics).run,
         partial(seal_for_ever, (following or outbox).db),
         *([MailSender(outbox.db, metrics, post).run] if post else ()),
@@ -254,6 +258,13 @@ def make_post(services: Services, base_url: str) -> Post | None:
 
 def learner(outbox: Outbox, live: Live, metrics: Metrics) -> Follower:
     return Follower(store_predictions, outbox=outbox, live=live, metrics=metrics)
+
+
+async def follow_attendance(outbox: Outbox, live: Live, metrics: Metrics) -> None:
+    """Learns who comes to what was booked, from each outcome once."""
+    await begin_again_if_unreadable(outbox.db)
+    types = sorted(LEARNT)
+    await Consumer(ATTENDANCE, types, learn_attendance, outbox=outbox, live=live, metrics=metrics).run()
 
 
 def consumers(outbox: Outbox, live: Live, metrics: Metrics, sealer: Sealer | None = None) -> list[Consumer]:

@@ -31,6 +31,7 @@ PURE = (
     "practices",
     "questions",
     "reasons",
+    "scheduling",
     "usual_days",
 )
 IMPURE = {"asyncio", "asyncpg", "aiohttp", "time", "datetime", "random", "secrets", "os", "pickle", "threading"}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from wellio.accounts.actors import STAFF
 from wellio.audit import Outcome
 from wellio.handlers.routes import Call, NoInput, Route, Stream
+from wellio.learning.optimal_scheduling import OptimalQuery, OptimalScheduling, recommend_slots
 from wellio.pages import Page
 from wellio.practice.analytics import Summary, analytics_summary
 from wellio.practice.attendance_hours import AttendanceHours, attendance_hours
@@ -95,6 +96,11 @@ async def get_analytics_export(call: Call[NoInput, ExportQuery]) -> Stream:
     return Stream(export(call.services.exports, call.actor, query), name, MEDIA[query.format])
 
 
+async def get_optimal_scheduling(call: Call[NoInput, OptimalQuery]) -> OptimalScheduling:
+    """The bookable times at which the client most likely comes, the best first, each with why."""
+    return await recommend_slots(call.services.db, call.actor, call.query)
+
+
 BASE = "/api/v1/analytics"
 ROUTES = (
     Route(
@@ -144,5 +150,9 @@ ROUTES = (
     Route(
         method="GET", path=f"{BASE}/revenue-forecast", handler=get_revenue_forecast, tag="analytics",
         roles=STAFF, query=RevenueForecastQuery, answer=RevenueForecast,
+    ),
+    Route(
+        method="GET", path=f"{BASE}/optimal-scheduling", handler=get_optimal_scheduling, tag="analytics", roles=STAFF,
+        query=OptimalQuery, answer=OptimalScheduling, reads=True,
     ),
 )  # fmt: skip

@@ -27,7 +27,7 @@ from wellio.learning.attendance_features import (
     MISSED,
     NAMES,
     PRIOR_RATE,
-    SLOT_NAMES,
+    SLOT_FEATURES,
     SLOTS,
     UPDATED,
     WAITED_ATTENDED,
@@ -110,6 +110,7 @@ class Asked:
     attended: bool | None = None
     settled_at: float = 0.0
     factor: Factor | None = None
+    expected: float = 0.0  # of its outcome, when it was learnt, whatever the weekday and the hour
     counted: bool = False  # in the moments of the features, where it stays
     before: tuple[float, float] = (0.0, 0.0)  # the client's last outcome and its time
 
@@ -122,8 +123,9 @@ class Attendance:
         self.n = 0  # outcomes learnt
         self.moments = 0
         self.mean, self.variance = np.zeros(width), np.zeros(width)
-        slots = [SLOT_VARIANCE if name in SLOT_NAMES else WEIGHT_VARIANCE for name in NAMES]
-        self.model = Posterior(np.array([*slots, *[WEIGHT_VARIANCE] * extra, LEVEL_VARIANCE]))
+        variances = np.full(width + 1, WEIGHT_VARIANCE)
+        variances[SLOT_FEATURES], variances[-1] = SLOT_VARIANCE, LEVEL_VARIANCE
+        self.model = Posterior(variances)
         self.model.weights[-1] = logit(PRIOR_RATE)
         self.clients: dict[tuple[UUID, UUID], list[float]] = {}
         self.practices: dict[UUID, list[float]] = {}
@@ -172,7 +174,9 @@ class Attendance:
         if not asked.counted:
             self._learn_moments(asked.x)
             asked.counted = True
-        asked.factor = self.model.learn(self.standardise(asked.x), attended)
+        z = self.standardise(asked.x)
+        asked.expected = self.whenever(z) if asked.known else asked.probability
+        asked.factor = self.model.learn(z, attended)
         self.n += 1
         history = self.clients[who]
         asked.before = (history[LAST], history[LAST_AT])
@@ -247,6 +251,12 @@ class Attendance:
         level = float(self.model.weights[-1])
         return sigmoid(level + HEDGE * (float(self.model.weights.dot(z)) - level))
 
+    def whenever(self, z: Floats) -> float:
+        """The same as if the weekday and the hour were not known."""
+        some = z.copy()
+        some[SLOT_FEATURES] = 0.0
+        return self.probability(some)
+
     def _learn_moments(self, x: Floats) -> None:
         """Of the features of all bookings that came out, whatever came of them (Welford 1962)."""
         self.moments += 1
@@ -262,7 +272,7 @@ def _count(row: list[float], asked: Asked, sign: float) -> None:
     row[ATTENDED if attended else MISSED] += weight
     if booking.waited:
         row[WAITED_ATTENDED if attended else WAITED_MISSED] += weight
-    more = sign * (float(bool(attended)) - asked.probability)
+    more = sign * (float(bool(attended)) - asked.expected)
     for slot in (booking.weekday, WEEKDAYS + booking.band):
         row[SLOTS + 2 * slot] += sign
         row[SLOTS + 2 * slot + 1] += more

@@ -57,7 +57,7 @@ _KIND = ("practice_rate", "group", "by_client", "priced", "minutes")
 _SLOT = (*(f"weekday_{day}" for day in range(WEEKDAYS)), *(f"from_{hour}" for hour in BAND_STARTS))
 # What is told of the person means something else when the session is on the very day it was booked.
 NAMES = (*_LEAD, *_KIND, *_SLOT, *_PERSON, *(f"{name}_same_day" for name in _PERSON))
-SLOT_NAMES = frozenset(_SLOT)
+SLOT_FEATURES = slice(NAMES.index(_SLOT[0]), NAMES.index(_SLOT[-1]) + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from wellio.learning.attendance import Asked, Attendance, Factor
 from wellio.learning.attendance_features import Booking
 from wellio.learning.container import SnapshotDamaged
 
-_NUMBERS = 18
+_NUMBERS = 19
 
 
 def numbers_of(asked: Asked) -> list[float]:
@@ -18,7 +18,7 @@ def numbers_of(asked: Asked) -> list[float]:
     return [
         *(b.booked_at, b.starts_at, b.lead_days, b.booked_hour, b.starts_hour, float(b.weekday), b.minutes),
         *(float(b.group), float(b.by_client), float(b.priced), asked.probability, float(asked.known)),
-        *(asked.settled_at, *asked.before, float(asked.counted)),
+        *(asked.settled_at, *asked.before, float(asked.counted), asked.expected),
         *((factor.information, factor.pull) if factor else (0.0, 0.0)),
     ]
 
@@ -54,9 +54,9 @@ def asked_of(
     )
     asked = Asked(booking, np.array(x, float), p, bool(known), attended, numbers[12])
     asked.before = numbers[13], numbers[14]
-    asked.counted = bool(numbers[15])
+    asked.counted, asked.expected = bool(numbers[15]), numbers[16]
     if z is not None:
-        asked.factor = Factor(np.array(z, float), numbers[16], numbers[17])
+        asked.factor = Factor(np.array(z, float), numbers[17], numbers[18])
     return asked
 
 

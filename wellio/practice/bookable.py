@@ -24,7 +24,18 @@ from wellio.practice.external_busy import list_external_busy
 from wellio.practice.groups import Joinable, list_joinable
 from wellio.practice.session_types import SessionType, find_session_type, get_type_of_session
 from wellio.practice.sessions import get_session
-from wellio.practice.slots import Interval, Limits, Taken, Wanted, is_free, is_slot, list_slots
+from wellio.practice.slots import (
+    Interval,
+    Limits,
+    Taken,
+    Wanted,
+    is_free,
+    is_slot,
+    list_slots,
+    merge,
+    open_intervals,
+    subtract,
+)
 from wellio.values import Input, Moment, Zone
 
 MAX_RANGE = timedelta(days=62)
@@ -151,29 +162,47 @@ class _Sought:
     session_type: SessionType | None
 
 
+@dataclass(frozen=True, slots=True)
+class Bookable:
+    """What is offered, to whom, and `free`: the coach's open time that nothing takes, disjoint and in order."""
+
+    offered: SlotList
+    client_id: UUID | None
+    session_type: SessionType | None
+    buffers: Buffers
+    free: Sequence[Interval]
+
+
 NO_BUFFERS = Buffers(0, 0)
 
 
 async def list_bookable(db: Database, actor: Actor, query: SlotQuery) -> SlotList:
     """What is offered at this moment. Raises Invalid for a coach, client or type out of the actor's reach."""
+    async with db.connection() as connection:
+        return (await find_bookable(connection, actor, query, datetime.now(UTC))).offered
+
+
+async def find_bookable(connection: Connection, actor: Actor, query: SlotQuery, now: datetime) -> Bookable:
+    """The same, and the coach's open time around it. Raises Invalid."""
     first, last = query.from_, query.to
     if not timedelta(0) < last - first <= MAX_RANGE:
         raise Invalid.field("to", f"Must be later than from, by at most {MAX_RANGE.days} days.")
-    now = datetime.now(UTC)
-    async with db.connection() as connection:
-        sought = await (_new if query.session_id is None else _moving)(connection, actor, query)
-        place = sought.place
-        availability = await find_availability(connection, actor.practice_id, place.coach_id, since=min(now, first))
-        taken = await _taken(connection, actor.practice_id, availability, place)
-        groups = await _joinable(connection, actor, sought, taken)
-    wanted = _wanted(sought.duration, buffers_of(availability, sought.session_type))
-    starts = list_slots(opening_of(availability), wanted, taken, now=now, first=first, last=last)
+    sought = await (_new if query.session_id is None else _moving)(connection, actor, query)
+    place = sought.place
+    availability = await find_availability(connection, actor.practice_id, place.coach_id, since=min(now, first))
+    taken = await _taken(connection, actor.practice_id, availability, place)
+    groups = await _joinable(connection, actor, sought, taken)
+    opening, buffers = opening_of(availability), buffers_of(availability, sought.session_type)
+    wanted = _wanted(sought.duration, buffers)
+    starts = list_slots(opening, wanted, taken, now=now, first=first, last=last)
     zone = query.timezone or availability.timezone
     minutes = int(sought.duration.total_seconds() // 60)
     places = sought.session_type.capacity if sought.session_type else None
     slots = [_slot(start, start + wanted.duration, places, ZoneInfo(zone)) for start in starts]
     slots += [_slot(g.starts_at, g.ends_at, g.places_left, ZoneInfo(zone)) for g in groups]
-    return SlotList(place.coach_id, zone, minutes, sorted(slots, key=lambda slot: slot.starts_at))
+    offered = SlotList(place.coach_id, zone, minutes, sorted(slots, key=lambda slot: slot.starts_at))
+    free = list(subtract(open_intervals(opening, first - DAY, last + DAY), merge(taken.busy)))
+    return Bookable(offered, place.client_id, sought.session_type, buffers, free)
 
 
 async def check_place(
