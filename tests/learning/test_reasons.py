@@ -60,9 +60,19 @@ def test_engagement_is_a_monthly_rate() -> None:
     steady = 90.0 / math.log(2.0) / 7.5  # the decayed count of a visit every 7.5 days
     x = figures(visits_90=math.log(steady + 0.1))
     assert said("engagement", -1.0, REGULAR, x, figures(visits_90=1.0)) == (
-        "about 4.0 visits a month lately, more than most"
+        "about 4.0 visits a month over the last months, more than most"
     )
     assert said("engagement", 1.0, REGULAR, x, figures(visits_90=1.0)) is None
+    for weight, z in ((1.0, -0.2), (-1.0, 0.2)):  # about what most do
+        assert said("engagement", weight, REGULAR, x, figures(visits_90=z)) is None
+    for every, often in (
+        (40.0, "about one visit in 6 weeks"),
+        (120.0, "about one visit in 4 months"),
+        (999.0, "hardly a visit"),
+    ):
+        rare = figures(visits_90=math.log(90.0 / math.log(2.0) / every + 0.1))
+        text = said("engagement", 1.0, REGULAR, rare, figures(visits_90=-1.0))
+        assert text == f"{often} over the last months, fewer than most"
 
 
 def test_trend_needs_two_months_and_a_change_of_its_direction() -> None:
@@ -85,6 +95,7 @@ def test_money_is_late_or_little() -> None:
     assert said("money", 0.5, REGULAR, figures(amount=-1.0), ANY) == "spends less at a time than most"
     assert said("money", -0.5, REGULAR, figures(amount=1.0), ANY) == "spends more at a time than most"
     assert said("money", -0.5, REGULAR, figures(amount=-1.0), ANY) is None
+    assert said("money", 0.5, REGULAR, figures(amount=-0.2), ANY) is None
 
 
 def test_messages_wait_on_either_side() -> None:
@@ -100,13 +111,17 @@ def test_tenure_is_said_in_days() -> None:
     assert said("tenure", 0.5, REGULAR, x, figures(tenure=-1.0)) == "only 12 days with the practice"
     assert said("tenure", -0.5, REGULAR, x, figures(tenure=1.0)) == "12 days with the practice"
     assert said("tenure", -0.5, REGULAR, x, figures(tenure=-1.0)) is None
+    assert said("tenure", -0.4, REGULAR, x, figures(tenure=1.0)) is None
 
 
 def test_the_heaviest_come_first_and_not_too_many() -> None:
     z = figures(tenure=-1.0, visits_90=-1.0)
     x = [a + b for a, b in zip(rhythm(19), figures(tenure=math.log1p(5), amount=-1.0), strict=True)]
-    every = weights(rhythm=0.3, engagement=0.9, tenure=0.5, money=0.4, horizon=3.0)
+    every = weights(rhythm=-0.3, engagement=0.9, tenure=0.5, money=0.4, horizon=3.0)
     assert [reason.code for reason in reasons_of(every, REGULAR, x, z)] == ["engagement", "tenure", "money"]
+    late = weights(rhythm=-0.3, engagement=0.9), weights(rhythm=0.3, engagement=0.9)
+    told = [[reason.code for reason in reasons_of(each, REGULAR, x, z)] for each in late]
+    assert told == [["engagement"], ["rhythm", "engagement"]]
     assert MOST == 3
 
 

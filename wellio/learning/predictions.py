@@ -278,6 +278,11 @@ def _prediction(row: Row) -> Prediction:
 
 def _counterfactual(usual: float | None, now: float | None) -> Counterfactual | None:
     """None where being late has not raised the risk, to the percent that is shown."""
-    if usual is None or now is None or f"{usual:.0%}" == f"{now:.0%}" or usual > now:
+    if usual is None or now is None or usual > now or _percent(usual) == _percent(now):
         return None
-    return Counterfactual(usual, f"on their usual day {usual:.0%}, now {now:.0%}")
+    return Counterfactual(usual, f"on their usual day {_percent(usual)}, now {_percent(now)}")
+
+
+def _percent(probability: float) -> str:
+    """Nothing is certain, nor said to be."""
+    return f"{min(max(probability, 0.01), 0.99):.0%}"

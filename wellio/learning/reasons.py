@@ -18,11 +18,15 @@ from wellio.learning.features import FEATURES, GROUPS, NAMES, Floats
 Numbers: TypeAlias = Sequence[float]
 Up: TypeAlias = bool
 
-MIN_WEIGHT = 0.1  # of log-odds: two to three points of probability
+MIN_WEIGHT = 0.2  # of log-odds: five points of probability
+MIN_LONG_TENURE = 0.5  # that somebody has been there for long holds for most, and is nothing to act on
+CLEARLY = 0.3  # standard deviations from the mean, for "than most" to be true
+MIN_AMOUNT = 0.25  # of the logarithm: a quarter more or less at a time
 MOST = 3
 
 _new = tuple.__new__
 
+_RHYTHM = GROUPS.index("rhythm")
 _STARTS = np.array([[group for _, group in FEATURES].index(group) for group in GROUPS])
 _AT = {name: i for i, name in enumerate(NAMES)}
 _SILENT, _TYPICAL, _VISITS_90, _TREND = _AT["silent_log"], _AT["typical_gap"], _AT["visits_90"], _AT["trend"]
@@ -37,11 +41,15 @@ def sum_groups(contributions: Floats) -> Floats:
 
 
 def reasons_of(weights: Sequence[float], state: Numbers, x: Numbers, z: Numbers) -> tuple[Reason, ...]:
-    """The heaviest reasons that can be said, heaviest first.
+    """The heaviest reasons that can be said, heaviest first; but who is late is told first, because a coach can see
+    that in the calendar, and act on it.
 
     `weights` by group; `state`, features and standardised features of the client.
     """
-    heavy = [(abs(weight), i) for i, weight in enumerate(weights) if not -MIN_WEIGHT < weight < MIN_WEIGHT]
+    least = _LEAST
+    heavy = [(abs(weight), i) for i, weight in enumerate(weights) if weight >= MIN_WEIGHT or weight <= least[i]]
+    if weights[_RHYTHM] >= MIN_WEIGHT:
+        heavy = [(math.inf if i == _RHYTHM else size, i) for size, i in heavy]
     heavy.sort(reverse=True)
     reasons: list[Reason] = []
     for _, i in heavy:
@@ -81,11 +89,20 @@ def _rhythm(up: Up, state: Numbers, x: Numbers, z: Numbers) -> str | None:
 
 
 def _engagement(up: Up, state: Numbers, x: Numbers, z: Numbers) -> str | None:
-    if up != (z[_VISITS_90] < 0.0):
+    if (z[_VISITS_90] > -CLEARLY) if up else (z[_VISITS_90] < CLEARLY):
         return None
     # A steady rate r a day gives a decayed count of r × 90 / ln 2.
     monthly = max(math.exp(x[_VISITS_90]) - 0.1, 0.0) * 30.0 * LN2 / 90.0
-    return f"about {monthly:.1f} visits a month lately, {'fewer' if up else 'more'} than most"
+    return f"{_often(monthly)} over the last months, {'fewer' if up else 'more'} than most"
+
+
+def _often(monthly: float) -> str:
+    if monthly < 1.0 / 12.0:
+        return "hardly a visit"
+    if monthly >= 0.95:
+        return f"about {monthly:.1f} visits a month"
+    weeks = 30.0 / 7.0 / monthly
+    return f"about one visit in {weeks:.0f} weeks" if weeks < 9.0 else f"about one visit in {1.0 / monthly:.0f} months"
 
 
 def _trend(up: Up, state: Numbers, x: Numbers, z: Numbers) -> str | None:
@@ -108,7 +125,7 @@ def _money(up: Up, state: Numbers, x: Numbers, z: Numbers) -> str | None:
     late = math.expm1(x[_LATENESS])
     if up and late >= 1.0:
         return f"pays about {days(late)} late"
-    if abs(x[_AMOUNT]) < 0.1 or up != (x[_AMOUNT] < 0.0):
+    if abs(x[_AMOUNT]) < MIN_AMOUNT or up != (x[_AMOUNT] < 0.0):
         return None
     return f"spends {'less' if up else 'more'} at a time than most"
 
@@ -137,4 +154,6 @@ _PHRASES: dict[str, Callable[[Up, Numbers, Numbers, Numbers], str | None]] = {
     "messages": _messages,
     "tenure": _tenure,
 }
+# What a weight that lowers the risk must come to.
+_LEAST = [-MIN_LONG_TENURE if group == "tenure" else -MIN_WEIGHT for group in GROUPS]
 _SAY = [_PHRASES.get(group) for group in GROUPS]
