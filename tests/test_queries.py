@@ -25,8 +25,8 @@ from wellio.pages import Page
 from wellio.practice.analytics import analytics_summary
 from wellio.practice.report_scope import PeriodQuery
 
-# What the pool does when a connection is given back.
-POOL = re.compile(r"unlisten|reset all|^select 1$", re.IGNORECASE)
+# What the pool does when a connection is given back, and the driver when one that is new meets a type.
+POOL = re.compile(r"unlisten|reset all|^select 1$|typeinfo_tree", re.IGNORECASE)
 LISTS = [route for route in ROUTES if get_origin(route.answer) is Page and not route.id_names]
 
 

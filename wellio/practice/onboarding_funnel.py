@@ -33,7 +33,8 @@ with added as materialized (
     from added a
     left join invitations_of i on i.client_id = a.id
     left join lateral (
-        select min(p.booked_at) as booked_at, min(p.starts_at) filter (where p.status = 'attended') as attended_at
+        select min(least(p.booked_at, p.starts_at)) as booked_at,
+               min(p.starts_at) filter (where p.status = 'attended') as attended_at
         from session_participants p
         where p.practice_id = $1 and p.client_id = a.id
     ) s on true
