@@ -16,7 +16,7 @@ from wellio.learning.forecast_level import by_level, deviations, interval, scale
 
 MIN_DAYS = 56
 BOTTOM_UP = 0.5  # of the average
-KNOWN_VARIATION = 0.1  # how far off what is known may be, in parts of it
+KNOWN_VARIATION = 0.15  # how far off what is known may be, in parts of it
 
 
 @dataclass(frozen=True, slots=True)
