@@ -83,6 +83,10 @@ def test_the_questions_and_figures_are_those_of_the_protocol(
         assert {"pr_auc", "mean_weekly_auc", "brier", "ece"} < figures.keys()
         assert {"constant", "recency", "bg_nbd", "logistic", "lightgbm"} < figures["baselines"].keys()
         assert figures["log_loss"] < figures["baselines"]["constant"]["log_loss"]
+    engagement = found["engagement"]
+    assert engagement["n"] == found["weekly"]["n"]
+    assert engagement["spearman"] > 0.0
+    assert engagement["baselines"].keys() == {"decayed_count_30", "decayed_count_90"}
     assert len(found["restore"]["cuts"]) == 3
     assert found["restore"]["compared"] > len(facts) / 2
     assert found["restore"]["events_differing"] == 0

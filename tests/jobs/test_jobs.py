@@ -117,6 +117,7 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         "reminders_sent": 0,
         "mails": 0,
         "scheduled_messages": 0,
+        "prediction_history": 0,
         "webhook_deliveries": 0,
     }
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"
