@@ -118,6 +118,12 @@ KINDS: Mapping[str, Abuse] = {
 }  # fmt: skip
 
 
+# Of the others an error is enough.
+MUST_BE_CLOSED = (
+    "oversized frame", "binary", "no packet", "deep JSON at the door", "flood of events", "flood of typing",
+)  # fmt: skip
+
+
 async def abuse(scene: Scene, _options: argparse.Namespace) -> dict[str, Any]:
     """Every kind, by many callers at once, while an official client talks on the same process."""
     house, process = scene.house, scene.processes[0]
@@ -145,6 +151,8 @@ async def abuse(scene: Scene, _options: argparse.Namespace) -> dict[str, Any]:
     assert not scene.js.told("victim", "disconnect"), "the victim was cut off"
     taken = {name for name, each in endings.items() if any(e.endswith(("200", "taken")) for e in each)}
     assert taken <= {"left handshake"}, f"taken: { {name: endings[name] for name in taken} }"
+    kept = {name: endings[name] for name in MUST_BE_CLOSED if any(not e.startswith("closed") for e in endings[name])}
+    assert not kept, f"not closed: {kept}"
     memory = [after["rss_mb"] for after in after_rounds]
     assert memory[-1] - memory[ROUNDS // 2 - 1] < MAY_GROW_MB, f"memory grows: {memory} MB"
     return {
