@@ -84,12 +84,13 @@ where s.practice_id = $1 and s.starts_at >= $4 and s.starts_at < $7 and s.status
 group by p.client_id, period
 """
 
-# Periods of plans that begin by then; those that the job has yet to charge count from today ($2).
+# Periods of plans that begin by then, a year ahead at most; those that the job has yet to charge count from today ($2).
 LIST_DUE = """
 select s.client_id, width_bucket(greatest(d.due, $2), $3::date[]) - 1 as period, sum(s.price_minor)::float8 as minor
 from subscriptions s
 join clients c on c.practice_id = s.practice_id and c.id = s.client_id
-cross join lateral generate_series(s.next_period, s.next_period + 60) n
+cross join lateral generate_series(
+    s.next_period, s.next_period + case s.interval when 'week' then 56 when 'month' then 15 else 2 end) n
 cross join lateral (
     select (s.starts_on + n * case s.interval when 'week' then interval '1 week' when 'month' then interval '1 month'
                                               else interval '1 year' end)::date as due
