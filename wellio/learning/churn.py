@@ -248,19 +248,21 @@ class Learner:
                 self.engagement.learn(checkpoint, practice.state)
             yield
         rows = practice.at_risk_rows(now)
-        mixes = [np.zeros((0, MIX))]
+        sampled = sample_of(practice.state[rows, ORDER])
+        activities, mixes = [np.zeros(0)], [np.zeros((0, MIX), np.float32)]
         for start in range(0, len(rows), ASK_CHUNK):
-            some = rows[start : start + ASK_CHUNK]
-            mixes.append(mixes_of(practice.state[some], now))
+            some, chosen = rows[start : start + ASK_CHUNK], sampled[start : start + ASK_CHUNK]
+            mix = mixes_of(practice.state[some], now)
+            activities.append(self.engagement.activities(mix))
+            mixes.append(mix[chosen].astype(np.float32))
             self._changed.update(dict.fromkeys((some + (practice.index << 32)).tolist()))
             yield
-        mix = np.concatenate(mixes)
-        standing.set_marks(self.engagement.activities(mix))
+        standing.set_marks(np.concatenate(activities))
         standing.ranked_at = now
         if (now - FIRST_MONDAY) % (CHECKPOINT_WEEKS * WEEK) == 0.0:
-            chosen = sample_of(practice.state[rows, ORDER])
-            visits = practice.state[rows[chosen], VISITS]
-            standing.checkpoints.append(Checkpoint(now, rows[chosen], visits, mix[chosen].astype(np.float32)))
+            followed = rows[sampled]
+            visits = practice.state[followed, VISITS]
+            standing.checkpoints.append(Checkpoint(now, followed, visits, np.concatenate(mixes)))
 
     def _learn_due(self, practice: Practice, t: float) -> Iterator[None]:
         while (queue := practice.earliest()) is not None and queue.next_due <= t:
