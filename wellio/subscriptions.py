@@ -1,10 +1,10 @@
 """What happens when… : each type of event, and what follows from it once it is committed.
 
-The leading process (`wellio/leader.py`) follows the log with five followers, each by a cursor of its own: the learner
-learns, `notifications` tells people what they should know, `mails` writes to them, `pushes` shows open devices what has
-changed and takes drafts away that were sent, `webhooks` queues what other systems want to hear (which events:
-`outreach/webhook_events.py`). The jobs and senders run beside them. Chat tells devices itself (`wellio/chat`),
-because a message can't wait for a consumer.
+The leading process (`wellio/leader.py`) follows the log with six followers, each by a cursor of its own: the learner
+learns, `attendance` learns who comes, `notifications` tells people what they should know, `mails` writes to them,
+`pushes` shows open devices what has changed and takes drafts away that were sent, `webhooks` queues what other systems
+want to hear (which events: `outreach/webhook_events.py`). The jobs and senders run beside them. Chat tells devices
+itself (`wellio/chat`), because a message can't wait for a consumer.
 
 What was recorded long after it happened (an import, a replay) is learnt, and is news to nobody.
 """

@@ -141,8 +141,10 @@ async def test_erased_clients_leave_no_row_and_a_damaged_state_is_learnt_again(d
     assert await db.fetchval("select count(*) from attendance_clients") == 0
     await follow(db)
     assert (await learnt(db, house)).dump() == before
-    await db.execute("delete from sessions where practice_id = $1", house.practice.id)
-    await db.execute("delete from clients where practice_id = $1 and id = $2", house.practice.id, house.client_id)
+    erased = Event(type=EventType.CLIENT_ERASED, practice_id=house.practice.id, client_id=house.client_id)
+    await record(db, erased)
+    await follow(db)
+    assert (await learnt(db, house)).dump() == before
     for table in ("attendance_clients", "attendance_bookings"):
         assert await db.fetchval(f"select count(*) from {table}") == 0
 

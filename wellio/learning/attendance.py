@@ -45,9 +45,9 @@ from wellio.learning.features import Floats
 from wellio.learning.model import sigmoid
 
 VERSION = 1
-# Variances of the prior: of a weight of a standardised feature, of one of a weekday or band (they rarely matter), of
-# the level.
-WEIGHT_VARIANCE, SLOT_VARIANCE, LEVEL_VARIANCE = 0.005, 0.001, 1.0
+# Variances of the prior: of the weight of a standardised feature, of a weekday or band (they rarely matter), of what
+# other systems know, of the level.
+WEIGHT_VARIANCE, SLOT_VARIANCE, EXTRA_VARIANCE, LEVEL_VARIANCE = 0.003, 0.0005, 0.0007, 1.0
 CLIP = 8.0
 # Of the log-odds beside their level: outcomes come late, and in a changing world such answers are too sure.
 HEDGE = 0.95
@@ -124,7 +124,8 @@ class Attendance:
         self.moments = 0
         self.mean, self.variance = np.zeros(width), np.zeros(width)
         variances = np.full(width + 1, WEIGHT_VARIANCE)
-        variances[SLOT_FEATURES], variances[-1] = SLOT_VARIANCE, LEVEL_VARIANCE
+        variances[SLOT_FEATURES], variances[len(NAMES) :] = SLOT_VARIANCE, EXTRA_VARIANCE
+        variances[-1] = LEVEL_VARIANCE
         self.model = Posterior(variances)
         self.model.weights[-1] = logit(PRIOR_RATE)
         self.clients: dict[tuple[UUID, UUID], list[float]] = {}
@@ -207,6 +208,15 @@ class Attendance:
         asked = self.asked.pop(key, None)
         if asked is not None:
             self.pending.get((asked.booking.practice, asked.booking.client), {}).pop(key, None)
+
+    def forget(self, practice: UUID, client: UUID) -> None:
+        """All that is kept of a client. What the weights and the practice's counts have of them is nobody's."""
+        who = practice, client
+        self.clients.pop(who, None)
+        self.pending.pop(who, None)
+        gone = [key for key, asked in self.asked.items() if (asked.booking.practice, asked.booking.client) == who]
+        for key in gone:
+            del self.asked[key]
 
     def dump(self) -> bytes:
         """The weights, without clients, practices and bookings: they are rows of their own. Sealed by a checksum."""

@@ -15,8 +15,8 @@ from wellio.learning.attendance import Attendance
 from wellio.learning.attendance_features import Booking
 from wellio.learning.facts import time_of
 
-What = Literal["booked", "attended", "missed", "taken_back", "given_up"]
-# Which booking: practice, session, client.
+What = Literal["booked", "attended", "missed", "taken_back", "given_up", "erased"]
+# Which booking: practice, session, client; of who is erased, the client for the session.
 Key = tuple[UUID, UUID, UUID]
 MAX_LEAD = timedelta(days=1000)
 
@@ -32,6 +32,7 @@ _WHATS: Mapping[EventType, What] = {
     EventType.PARTICIPANT_MISSED: "missed",
     EventType.PARTICIPANT_UNMARKED: "taken_back",
     EventType.PARTICIPANT_LEFT: "given_up",
+    EventType.CLIENT_ERASED: "erased",
 }
 LEARNT = frozenset(_WHATS)
 
@@ -51,7 +52,11 @@ class Item:
 def item_of(event: Event) -> Item | None:
     """None for what is not of one client's place in a session."""
     what = _WHATS.get(event.type)
-    if what is None or event.client_id is None or event.subject_id is None:
+    if what is None or event.client_id is None:
+        return None
+    if what == "erased":
+        return Item(what, (event.practice_id, event.client_id, event.client_id), time_of(event), event)
+    if event.subject_id is None:
         return None
     if what == "given_up" and event.payload.get("status") == "late_cancelled":
         what = "missed"
@@ -69,6 +74,8 @@ def apply(model: Attendance, items: list[Item], zones: Mapping[UUID, ZoneInfo]) 
             model.take_back(item.key)
         elif item.what == "given_up":
             model.cancel(item.key)
+        elif item.what == "erased":
+            model.forget(*item.client)
         else:
             model.settle(item.key, attended=item.what == "attended", t=item.at)
 

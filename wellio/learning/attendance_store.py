@@ -1,7 +1,7 @@
 """The attendance model in the database, and the consumer that teaches it: state, histories, bookings and cursor move in
 one transaction, so each outcome is learnt exactly once, and nothing is learnt again after a restart.
 
-A client who is erased takes their rows along; the weights hold nobody's figures.
+A client who is erased takes their rows along, by their event or with the client's own row; the weights are nobody's.
 """
 
 import asyncio
@@ -73,6 +73,16 @@ delete from attendance_bookings
 where (practice_id, session_id, client_id) in (select * from unnest($1::uuid[], $2::uuid[], $3::uuid[]))
 """
 
+# The whole client: their bookings and what was recommended for them too.
+DELETE_CLIENTS = """
+with who as (select * from unnest($1::uuid[], $2::uuid[]) t (practice_id, client_id)),
+     bookings as (delete from attendance_bookings b using who
+                  where (b.practice_id, b.client_id) = (who.practice_id, who.client_id)),
+     choices as (delete from slot_choices c using who
+                 where (c.practice_id, c.client_id) = (who.practice_id, who.client_id))
+delete from attendance_clients a using who where (a.practice_id, a.client_id) = (who.practice_id, who.client_id)
+"""
+
 FORGET_EVERYTHING = """
 with gone as (delete from attendance_model), practices as (delete from attendance_practices),
      clients as (delete from attendance_clients), bookings as (delete from attendance_bookings)
@@ -136,6 +146,9 @@ async def _store(connection: Connection, model: Attendance, items: Sequence[Item
     await connection.executemany(UPSERT_PRACTICE, sorted(model.practices.items()))
     histories = [(*who, model.clients[who]) for who in sorted({i.client for i in items} & model.clients.keys())]
     await connection.executemany(UPSERT_CLIENT, histories)
+    erased = sorted({item.client for item in items if item.what == "erased"})
+    if erased:
+        await connection.execute(DELETE_CLIENTS, *([who[at] for who in erased] for at in range(2)))
     keys = sorted({item.key for item in items})
     gone = [key for key in keys if key in before and key not in model.asked]
     await connection.execute(DELETE_BOOKINGS, *([key[at] for key in gone] for at in range(3)))

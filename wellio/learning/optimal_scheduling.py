@@ -87,7 +87,8 @@ class OptimalSlot:
 @dataclass(frozen=True, slots=True)
 class OptimalScheduling:
     """`outcomes`: sessions of the client that were learnt; `learnt`: of everybody. `spread`: between the most and the
-    least likely time offered; 0: nothing sets them apart. `offered`: how many could be booked."""
+    least likely time offered; 0: nothing sets them apart. `offered`: how many could be booked. `mean_probability`: of
+    all of them."""
 
     coach_id: UUID
     client_id: UUID | None
@@ -96,7 +97,7 @@ class OptimalScheduling:
     status: Literal["ok", "not_enough_history"]
     outcomes: int
     learnt: int
-    mean_probability: float
+    mean_probability: float | None
     spread: float
     offered: int
     slots: Sequence[OptimalSlot]
@@ -193,7 +194,7 @@ def _answer(found: Bookable, model: Attendance, ranking: Ranking, slots: Sequenc
         status="ok" if model.n >= MIN_OUTCOMES else "not_enough_history",
         outcomes=ranking.outcomes,
         learnt=model.n,
-        mean_probability=round(ranking.mean, 4),
+        mean_probability=round(ranking.mean, 4) if slots else None,
         spread=round(ranking.spread, 4),
         offered=len(offered.slots),
         slots=slots,
