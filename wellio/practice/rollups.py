@@ -5,14 +5,15 @@ the days of what was noted are counted anew. Whoever reads (`daily_between` in t
 they are rolled up and counts the others, so that figures are right after every change, whether this ever runs or not.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import date
 from uuid import UUID
 
 from wellio.db import Connection, Database
+from wellio.errors import Unavailable
 
-# Some 100 ms of work for a practice of 80,000 sessions a year; changes of these days wait for nothing meanwhile.
-DAYS_AT_ONCE = 50
+# Some 100 ms of work for a practice of 80,000 sessions a year; fewer where a statement's time does not suffice.
+DAYS_AT_ONCE = 20
 
 # $1: all, rather than those of which something has changed.
 LIST_PRACTICES = """
@@ -104,16 +105,29 @@ async def roll_up(db: Database, told: Callable[[str], None] = lambda _: None, *,
     for number, practice_id in enumerate(practices, 1):
         if anew:
             await db.execute(FORGET_ZONE, practice_id)
-        rolled = DAYS_AT_ONCE
-        while rolled == DAYS_AT_ONCE:
-            rolled = await roll_up_days(db, practice_id)
+        async for rolled in _rolled(db, practice_id):
             days += rolled
             told(f"practice {number} of {len(practices)}: {days} days")
     return len(practices), days
 
 
-async def roll_up_days(db: Database, practice_id: UUID) -> int:
-    """Counts a practice's latest changed days anew; returns how many, none when it is up to date.
+async def _rolled(db: Database, practice_id: UUID) -> AsyncIterator[int]:
+    """Counts a practice's changed days anew; gives after each transaction how many. Raises Unavailable."""
+    at_once = rolled = DAYS_AT_ONCE
+    while rolled == at_once:
+        try:
+            rolled = await roll_up_days(db, practice_id, at_once)
+        except Unavailable:
+            if at_once == 1:
+                raise
+            at_once = rolled = max(1, at_once // 4)
+        else:
+            yield rolled
+
+
+async def roll_up_days(db: Database, practice_id: UUID, at_once: int = DAYS_AT_ONCE) -> int:
+    """Counts a practice's latest changed days anew; returns how many, none when it is up to date. Raises Unavailable,
+    when so many take too long, too.
 
     Statements see what was committed before each. So what is counted includes every change whose note was deleted, and
     the note of a later one stays for the next time.
@@ -126,9 +140,7 @@ async def roll_up_days(db: Database, practice_id: UUID) -> int:
         zone: str = rollup["timezone"]
         if not rollup["holds"]:
             await _begin_anew(connection, practice_id, zone)
-        days: list[date] = [
-            row["day"] for row in await connection.fetch(LIST_CHANGED_DAYS, practice_id, zone, DAYS_AT_ONCE)
-        ]
+        days: list[date] = [row["day"] for row in await connection.fetch(LIST_CHANGED_DAYS, practice_id, zone, at_once)]
         await connection.execute(DELETE_CHANGES, practice_id, zone, days)
         await connection.execute(DELETE_FIGURES, practice_id, days)
         await connection.execute(DELETE_REVENUE, practice_id, days)
