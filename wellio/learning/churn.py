@@ -36,7 +36,7 @@ from wellio.learning.clients import (
 from wellio.learning.counting import SAMPLE
 from wellio.learning.engagement import CHECKPOINT_WEEKS, Checkpoint, Engagement, mixes_of, sample_of
 from wellio.learning.engagement import COUNT as MIX
-from wellio.learning.ensemble import Ensemble
+from wellio.learning.ensemble import Ensemble, Explanation
 from wellio.learning.features import Floats, Norms, features, features_of
 from wellio.learning.frozen import Frozen, freeze, restore
 from wellio.learning.hazard import Pass
@@ -73,6 +73,7 @@ class Learner:
         self._draining: deque[int] = deque()
         self._outcomes: list[Outcome] = []
         self._busy = False
+        self._asked: tuple[tuple[int, float, float], Floats, Explanation] | None = None  # by the latest fact
 
     def apply_all(self, items: Iterable[Input]) -> None:
         for item in items:
@@ -183,6 +184,7 @@ class Learner:
         yield from self._learn_due(practice, t)
 
     def _forget(self, practice: Practice, client: UUID) -> None:
+        self._asked = None
         row = practice.forget(client)
         if row is not None:
             code = practice.index << 32 | row
@@ -190,6 +192,7 @@ class Learner:
             self._draining = deque(other for other in self._draining if other != code)
 
     def _observe(self, practice: Practice, fact: Fact, t: float) -> None:
+        self._asked = None
         row = practice.row_of(fact.client, t)
         state = practice.state[row].tolist()
         paid = state[AMOUNT_WEIGHT]
@@ -209,10 +212,12 @@ class Learner:
 
     def _ask(self, practice: Practice, row: int, state: list[float], t: float) -> None:
         horizon = practice.horizon / DAY
-        x = np.array([features_of(state, t, self._norms(practice), horizon)])
-        probability = sigmoid(float(self.model.logits(x, horizon)[0]) + self._offset(practice))
+        x = np.array(features_of(state, t, self._norms(practice), horizon))
+        found = self.model.explain_one(x, horizon)
+        self._asked = (practice.index << 32 | row, t, horizon), x, found
+        probability = sigmoid(float(found.added.sum()) + found.average + self._offset(practice))
         shown = self.labels >= MIN_LABELS and state[ACTIVES] >= MIN_ACTIVES
-        practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown), x[0])
+        practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown), x)
 
     def _ask_weekly(self, practice: Practice, monday: float) -> Iterator[None]:
         """In the order of the clients' hashes, by equal slices of their range: no sort of them all at once."""
@@ -306,7 +311,7 @@ class Learner:
                 yield
         self.model.hazard.finish(weekly)
         self._count_clients(practice, monday)
-        self.model.share_out()
+        self.model.end_week()
         self._centre()
 
     def _add_weeks(self, practice: Practice, weekly: Pass, parts: Sequence[Batch], monday: float) -> None:
@@ -343,7 +348,7 @@ class Learner:
         matrix = practice.state[rows]
         states = matrix.tolist()
         known = [i for i, s in enumerate(states) if s[ACTIVES] >= MIN_ACTIVES] if self.labels >= MIN_LABELS else []
-        explained = self._explain(practice, matrix, [states[i] for i in known], known) if known else {}
+        explained = self._explain(practice, matrix, rows, states, known) if known else {}
         usual = self._usual(practice, matrix, states, known)
         engagements = self._engagements(practice, matrix, states)
         now, horizon = practice.clock, practice.horizon / DAY
@@ -378,18 +383,29 @@ class Learner:
         return dict(zip(late, sigmoids(logits).tolist(), strict=True))
 
     def _explain(
-        self, practice: Practice, matrix: Floats, states: list[list[float]], known: list[int]
+        self, practice: Practice, matrix: Floats, rows: list[int], states: list[list[float]], known: list[int]
     ) -> dict[int, tuple[float, tuple[Reason, ...]]]:
         """Probability and reasons of the rows `known` of a matrix of states; `states`: the same rows as lists."""
-        some = matrix if len(known) == len(matrix) else matrix[known]
-        x = features(some, practice.clock, self._norms(practice), practice.horizon / DAY)
-        added, average = self.model.explain(x, practice.horizon / DAY)
-        weights = sum_groups(added)
-        logits = weights.sum(axis=1) + (average + self._offset(practice))
-        z = self.model.standardise(x)
-        probabilities = [sigmoid(logit) for logit in logits.tolist()]
-        each = zip(known, probabilities, weights.tolist(), states, x.tolist(), z.tolist(), strict=True)
+        x, found = self._look(practice, matrix, rows, known)
+        average = found.average + self._offset(practice)
+        weights = sum_groups(found.added).tolist()
+        probabilities = [sigmoid(sum(parts) + average) for parts in weights]
+        each = zip(known, probabilities, weights, [states[i] for i in known], x.tolist(), found.z.tolist(), strict=True)
         return {i: (probability, reasons_of(*parts)) for i, probability, *parts in each}
+
+    def _look(
+        self, practice: Practice, matrix: Floats, rows: list[int], known: list[int]
+    ) -> tuple[Floats, Explanation]:
+        """Features of the rows `known` of a matrix of states, and what they add; of a fact's question it is at hand."""
+        horizon = practice.horizon / DAY
+        if self._asked is not None and len(rows) == 1:
+            asked, x, found = self._asked
+            if asked == (practice.index << 32 | rows[0], practice.clock, horizon):
+                return x[None, :], found
+        some = matrix if len(known) == len(matrix) else matrix[known]
+        many = features(some, practice.clock, self._norms(practice), horizon)
+        one = len(many) == 1
+        return many, self.model.explain_one(many[0], horizon) if one else self.model.explain(many, horizon)
 
 
 def _simple(state: list[float], now: float, horizon: float) -> tuple[float, tuple[Reason, ...]]:

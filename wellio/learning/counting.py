@@ -10,10 +10,11 @@ Hausman 1974) each Monday.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from wellio.learning.features import NAMES, Floats
+from wellio.learning.features import NAMES, SCALAR, VECTOR, Floats, Maths, V
 
 START = (0.0, math.log(30.0), 0.0, math.log(3.0))  # logarithms of r, alpha (days), a, b
 LEAST, MOST = -7.0, 9.0  # of the logarithms
@@ -48,30 +49,34 @@ class CountingModel:
 
     def logits(self, x: Floats, horizon_days: float) -> Floats:
         """Log-odds of staying away for the horizon; x [n, COUNT] to [n]."""
-        r, alpha, a, b = np.exp(self.logs).tolist()
-        count = np.maximum(np.expm1(x[:, _VISITS]) - 1.0, 0.0)
-        age = np.maximum(np.expm1(x[:, _TENURE]), 0.0)
-        last = np.maximum(age - np.expm1(x[:, _SILENT]), 0.0)
-        shape = r + count
-        gone_odds = np.exp(np.minimum(_log_odds_gone(count, shape, last, age, (alpha, a, b)), 700.0))
-        alive = np.where(count > 0.0, 1.0 / (1.0 + gone_odds), 1.0)
-        comes = alive * -np.expm1(shape * np.log((alpha + age) / (alpha + age + horizon_days)))
-        comes = np.minimum(np.maximum(comes, FLOOR), 1.0 - FLOOR)
-        out: Floats = np.log((1.0 - comes) / comes)
-        return out
+        return _log_odds(x[:, _VISITS], x[:, _TENURE], x[:, _SILENT], horizon_days, np.exp(self.logs).tolist(), VECTOR)
+
+    def logit(self, x: Sequence[float], horizon_days: float) -> float:
+        """Of one question."""
+        logs = self.logs.tolist()
+        return _log_odds(x[_VISITS], x[_TENURE], x[_SILENT], horizon_days, [math.exp(log) for log in logs], SCALAR)
 
 
-def _log_odds_gone(count: Floats, shape: Floats, last: Floats, age: Floats, rest: tuple[float, float, float]) -> Floats:
-    alpha, a, b = rest
-    out: Floats = np.log(a / (b + np.maximum(count, 1.0) - 1.0)) + shape * np.log((alpha + age) / (alpha + last))
-    return out
+def _log_odds(visits: V, tenure: V, silent: V, horizon: float, parameters: Sequence[float], m: Maths[V]) -> V:
+    """From the features, which are logarithms of one more: equations 7 and 8, with the first visit not counted."""
+    r, alpha, a, b = parameters
+    count = m.most(m.exp(visits) - 2.0, 0.0)
+    age = m.most(m.exp(tenure) - 1.0, 0.0)
+    last = m.most(age - m.exp(silent) + 1.0, 0.0)
+    shape = count + r
+    gone = m.log(a / (m.most(count, 1.0) + (b - 1.0))) + shape * m.log((age + alpha) / (last + alpha))
+    # Nobody leaves before the first return. Features in half precision leave a count of none a little off zero.
+    odds = m.exp(m.least(gone, 700.0)) * m.least(m.most(count * 10.0 - 1.0, 0.0), 1.0)
+    comes = (1.0 - m.exp(shape * m.log((age + alpha) / (age + (alpha + horizon))))) / (odds + 1.0)
+    comes = m.least(m.most(comes, FLOOR), 1.0 - FLOOR)
+    return m.log((1.0 - comes) / comes)
 
 
 def _scores(logs: Floats, count: Floats, last: Floats, age: Floats) -> Floats:
     """Derivatives of each client's log-likelihood (equation 6) by the four logarithms, [n, 4]."""
     r, alpha, a, b = np.exp(logs).tolist()
     shape = r + count
-    odds = _log_odds_gone(count, shape, last, age, (alpha, a, b))
+    odds = np.log(a / (b + np.maximum(count, 1.0) - 1.0)) + shape * np.log((alpha + age) / (alpha + last))
     gone = np.where(count > 0.0, 1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0))), 0.0)
     now, then = alpha + age, alpha + last
     total, before = _digamma(a + b + count), _digamma(np.array([r, b, a + b]))

@@ -12,6 +12,10 @@ distance from what it says of the average client as rhythm, for it looks at noth
 Shares by exponentiated loss, none ever lost: Herbster & Warmuth (1998).
 """
 
+import math
+from itertools import compress
+from typing import NamedTuple
+
 import numpy as np
 
 from wellio.learning import counting, hazard
@@ -28,7 +32,18 @@ LEAST_SHARE = 0.05
 # Of the log-odds: what is learnt comes late, and in a changing world such answers are too sure of themselves.
 HEDGE = 0.97
 
+_NEAR = 1e-9  # of a sum to zero: the proportions are lost in rounding
 _JUST_ACTED, _RHYTHM = NAMES.index("just_acted"), NAMES.index("horizon_log_probability")
+
+
+class Explanation(NamedTuple):
+    """What each feature adds to the log-odds [n, COUNT], the log-odds of the average client that it adds to, and how
+    unusual each figure is, in standard deviations [n, COUNT].
+    """
+
+    added: Floats
+    average: float
+    z: Floats
 
 
 class Ensemble:
@@ -40,71 +55,107 @@ class Ensemble:
         self.counting = CountingModel()
         self.losses = np.zeros(3)
         self.shares = np.array([1.0, 0.0, 0.0])
+        self._averages: dict[float, tuple[float, float]] = {}
 
     def logits(self, x: Floats, horizon_days: float) -> Floats:
-        out: Floats = HEDGE * np.einsum("ij,j->i", self._each(x, horizon_days), self.shares)
+        found = [
+            self.linear.logits(self.linear.standardise(x)),
+            self._hazard_logits(x, horizon_days),
+            self.counting.logits(x, horizon_days),
+        ]
+        out: Floats = HEDGE * np.einsum("ij,i->j", np.stack(found), self.shares)
         return out
 
-    def explain(self, x: Floats, horizon_days: float) -> tuple[Floats, float]:
-        """What each feature adds to the log-odds [n, COUNT], and the log-odds of the average client they add to."""
-        share = (HEDGE * self.shares).tolist()
-        linear, weekly = self.linear, self.hazard
-        added = self.linear.standardise(x)
-        added *= share[0] * linear.weights[:-1]
-        just_acted = x[:, _JUST_ACTED]
+    def explain(self, x: Floats, horizon_days: float) -> Explanation:
+        """Of questions [n, COUNT]; one alone is explained by `explain_one`."""
+        linear, weekly, share = self.linear, self.hazard, (HEDGE * self.shares).tolist()
         z = weekly.standardise(x)
-        scores = weekly.scores(z)
+        scores, just_acted = weekly.scores(z), x[:, _JUST_ACTED]
         whole, base = (weekly.logits(b, just_acted, horizon_days) for b in (scores, np.zeros(len(x))))
-        average = float(weekly.logits(np.zeros(1), weekly.scaler.mean[_JUST_ACTED, None], horizon_days)[0])
-        far = np.abs(scores) > 1e-9
-        slopes = np.divide(whole - base, scores, out=np.zeros(len(x)), where=far)
+        slopes = np.divide(whole - base, scores, out=np.zeros(len(x)), where=np.abs(scores) > _NEAR)
+        average, usual = self._average(horizon_days)
+        added = linear.standardise(x) * (share[0] * linear.weights[:-1])
         added += z * weekly.weights[: len(NAMES)] * (share[1] * slopes)[:, None]
         added[:, _JUST_ACTED] += share[1] * (base - average)
-        usual = float(self.counting.logits(linear.scaler.mean[None, :], horizon_days)[0])
         added[:, _RHYTHM] += share[2] * (self.counting.logits(x, horizon_days) - usual)
-        return added, share[0] * float(linear.weights[-1]) + share[1] * average + share[2] * usual
+        return Explanation(added, self._sum(share, average, usual), z)
+
+    def explain_one(self, x: Floats, horizon_days: float) -> Explanation:
+        """Of one question [COUNT], as one of many: a quarter of the time."""
+        linear, weekly, share = self.linear, self.hazard, (HEDGE * self.shares).tolist()
+        figures = x.tolist()
+        z, weights = weekly.standardise(x), weekly.weights[: len(NAMES)]
+        score, just_acted = float(weights.dot(z)), figures[_JUST_ACTED]
+        whole, base = (weekly.logit(b, just_acted, horizon_days) for b in (score, 0.0))
+        slope = (whole - base) / score if abs(score) > _NEAR else 0.0
+        average, usual = self._average(horizon_days)
+        added = linear.standardise(x) * linear.weights[:-1]
+        added *= share[0]
+        added += z * weights * (share[1] * slope)
+        added[_JUST_ACTED] += share[1] * (base - average)
+        added[_RHYTHM] += share[2] * (self.counting.logit(figures, horizon_days) - usual)
+        return Explanation(added[None, :], self._sum(share, average, usual), z[None, :])
+
+    def _sum(self, share: list[float], average: float, usual: float) -> float:
+        return share[0] * float(self.linear.weights[-1]) + share[1] * average + share[2] * usual
+
+    def _average(self, horizon_days: float) -> tuple[float, float]:
+        """The hazard's and the counting model's log-odds of the average client; they change on Mondays only."""
+        found = self._averages.get(horizon_days)
+        if found is None:
+            mean = self.hazard.scaler.mean.tolist()
+            average = self.hazard.logit(0.0, mean[_JUST_ACTED], horizon_days)
+            found = self._averages[horizon_days] = average, self.counting.logit(mean, horizon_days)
+        return found
 
     def learn_many(self, x: Floats, y: Floats, horizon_days: float, intercept: Intercept, offset: float) -> None:
         """Learn outcomes y [n] of 0 and 1. `offset`: what was added to the log-odds of this practice's questions."""
-        logits = self._each(x, horizon_days)
-        blend = HEDGE * np.einsum("ij,j->i", logits, self.shares)
-        p = sigmoids(blend + intercept.value)
+        logits = np.stack(
+            [self._hazard_logits(x, horizon_days), self.counting.logits(x, horizon_days)]
+            if len(x) > 1
+            else self._two_logits(x[0], horizon_days)
+        )
+        logits = np.concatenate([self.linear.learn_many(x, y, offset)[None, :], logits])
+        p = sigmoids(HEDGE * np.einsum("ij,i->j", logits, self.shares) + intercept.value)
         intercept.learn(float((p * (1.0 - p)).sum()), float((y - p).sum()))
-        self.linear.learn_many(x, y, offset)
-        losses = np.logaddexp(0.0, np.where(y[:, None] > 0.0, -logits, logits))
+        losses = np.logaddexp(0.0, logits * (1.0 - 2.0 * y))
         ages = MEMORY ** np.arange(len(y) - 1.0, -1.0, -1.0)
-        self.losses = MEMORY ** len(y) * self.losses + np.einsum("i,ij->j", ages, losses)
+        self.losses = MEMORY ** len(y) * self.losses + np.einsum("ij,j->i", losses, ages)
         self.share_out()
 
-    def standardise(self, x: Floats) -> Floats:
-        """By the moments of what was asked so far: how unusual each figure is."""
-        return self.hazard.standardise(x)
+    def _hazard_logits(self, x: Floats, horizon_days: float) -> Floats:
+        scores = self.hazard.scores(self.hazard.standardise(x))
+        return self.hazard.logits(scores, x[:, _JUST_ACTED], horizon_days)
+
+    def _two_logits(self, x: Floats, horizon_days: float) -> list[Floats]:
+        figures = x.tolist()
+        score = float(self.hazard.weights[: len(NAMES)].dot(self.hazard.standardise(x)))
+        found = self.hazard.logit(score, figures[_JUST_ACTED], horizon_days)
+        return [np.array([found]), np.array([self.counting.logit(figures, horizon_days)])]
+
+    def end_week(self) -> None:
+        """To be called when the hazard and the counting model have learnt."""
+        self._averages.clear()
+        self.share_out()
 
     def share_out(self) -> None:
-        """Reckon the shares anew: after outcomes, and after a Monday's learning."""
-        heard = np.array([self.n >= ENOUGH, self.hazard.total >= hazard.ENOUGH, self.counting.most >= counting.ENOUGH])
-        if not heard.any():
+        """Reckon the shares anew."""
+        heard = [self.n >= ENOUGH, self.hazard.total >= hazard.ENOUGH, self.counting.most >= counting.ENOUGH]
+        if not any(heard):
             heard[0] = True
-        shares = np.where(heard, FIRST_SHARES * np.exp(TRUST * (self.losses[heard].min() - self.losses)), 0.0)
-        shares = np.where(heard, np.maximum(shares / shares.sum(), LEAST_SHARE), 0.0)
-        self.shares = shares / shares.sum()
+        losses = self.losses.tolist()
+        least = min(compress(losses, heard))
+        each = zip(FIRST_SHARES, losses, heard, strict=True)
+        shares = [share * math.exp(TRUST * (least - loss)) if is_heard else 0.0 for share, loss, is_heard in each]
+        total = sum(shares)
+        shares = [max(s / total, LEAST_SHARE) if is_heard else 0.0 for s, is_heard in zip(shares, heard, strict=True)]
+        total = sum(shares)
+        self.shares = np.array([share / total for share in shares])
 
     @property
     def n(self) -> int:
         """Outcomes learnt."""
         return self.linear.scaler.n
-
-    def _each(self, x: Floats, horizon_days: float) -> Floats:
-        """Log-odds by member [n, 3]."""
-        scores = self.hazard.scores(self.hazard.standardise(x))
-        return np.stack(
-            [
-                self.linear.logits(self.linear.standardise(x)),
-                self.hazard.logits(scores, x[:, _JUST_ACTED], horizon_days),
-                self.counting.logits(x, horizon_days),
-            ],
-            axis=1,
-        )
 
     def arrays(self) -> dict[str, Floats]:
         """The learnt state, for a snapshot: with `n`, all there is."""

@@ -6,8 +6,10 @@ week k after asking is sigmoid(z · weights + level of k), with a level of its o
 seen. A week is learnt when it is over, whether they returned in it or not (see `questions.py`).
 
 Learnt by one Newton step a Monday on all weeks that ended (the recursive estimator of Fahrmeir & Wagenpfeil 1997); what
-was learnt before weighs `KEEP` less with each week of new examples.
+was learnt before weighs by `KEEP` less with each week of new examples.
 """
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +19,8 @@ from wellio.learning.model import Scaler
 
 WEEK_DAYS = 7.0
 LEVELS = 8  # weeks with a level of their own; later ones share the last
-KEEP = 0.9
-LONG = 20_000  # examples: where there are fewer in ten weeks, so many are remembered
+KEEP = 0.75  # of what was learnt, per week: half of it is from the last two or three
+LONG = 5_000  # examples: where there are fewer in four weeks, so many are remembered
 PRIOR = 40.0  # information about each weight before any example
 LEVEL_PRIOR = 5.0
 FIRST_LEVEL = -2.0
@@ -41,6 +43,7 @@ class WeeklyHazard:
         self.week = 0.0  # the latest Monday learnt, unix seconds
         self.seen = 0.0  # examples since what was learnt last faded
         self.total = 0.0
+        self._lists: dict[float, list[tuple[float, float]]] = {}  # by horizon, until the weights change
 
     def start(self, monday: float) -> "Pass":
         """The week before `monday` is to be learnt: give its examples, then `finish`."""
@@ -56,6 +59,7 @@ class WeeklyHazard:
             self.weights += np.linalg.solve(self.information, learnt.gradient)
             self.seen += learnt.count
             self.total += learnt.count
+            self._lists.clear()
 
     def standardise(self, x: Floats) -> Floats:
         return self.scaler.standardise(x)
@@ -70,16 +74,35 @@ class WeeklyHazard:
 
         A week that no question of this horizon sees to its end is taken to be like the one before.
         """
-        whole = int(horizon_days // WEEK_DAYS)
-        levels = np.minimum(np.arange(whole + 1), min(max(whole, 1), LEVELS) - 1)
-        parts = np.ones(whole + 1)
-        parts[-1] = horizon_days / WEEK_DAYS - whole
-        weeks = scores[:, None] + self.weights[self.width + levels]
+        levels, parts = self._weeks(horizon_days)
+        weeks = scores[:, None] + levels
         weeks[:, 0] += self.weights[-1] * just_acted
         weeks = np.log1p(np.exp(np.minimum(np.maximum(weeks, -_MOST), _MOST)))
         log_stays = -np.einsum("ij,j->i", weeks, parts)
         out: Floats = log_stays - np.log(-np.expm1(log_stays))
         return out
+
+    def logit(self, score: float, just_acted: float, horizon_days: float) -> float:
+        """Of one question: a fifth of the time."""
+        weeks = self._lists.get(horizon_days)
+        if weeks is None:
+            levels, parts = self._weeks(horizon_days)
+            weeks = self._lists[horizon_days] = list(zip(levels.tolist(), parts.tolist(), strict=True))
+        extra = float(self.weights[-1]) * just_acted
+        log_stays = 0.0
+        for level, part in weeks:
+            logit = score + level + extra
+            extra = 0.0
+            log_stays -= part * math.log1p(math.exp(min(max(logit, -_MOST), _MOST)))
+        return log_stays - math.log(-math.expm1(log_stays))
+
+    def _weeks(self, horizon_days: float) -> tuple[Floats, Floats]:
+        """Levels of the weeks of a horizon, and how much of each belongs to it."""
+        whole = int(horizon_days // WEEK_DAYS)
+        levels = np.minimum(np.arange(whole + 1), min(max(whole, 1), LEVELS) - 1)
+        parts = np.ones(whole + 1)
+        parts[-1] = horizon_days / WEEK_DAYS - whole
+        return self.weights[self.width + levels], parts
 
 
 class Pass:
