@@ -19,6 +19,7 @@ from tests.realtime.faults import Wellio
 from tests.realtime.raw import Raw, open_raw
 
 ROUNDS = 6
+LAST = 99_999  # the number of the event that ends what a caller sends
 CALLERS = 8  # all may be devices of one user
 # Over the second half of the rounds.
 MAY_GROW_MB = 8.0
@@ -45,7 +46,7 @@ class Caller:
                 for frame in frames:
                     send = raw.websocket.send_bytes if isinstance(frame, bytes) else raw.websocket.send_str
                     await send(frame)  # type: ignore[arg-type]
-                await raw.websocket.send_str('42987["no:such",{}]')
+                await raw.websocket.send_str(f'42{LAST}["no:such",{{}}]')
             return await _ending(raw)
         finally:
             await raw.websocket.close()
@@ -58,8 +59,8 @@ class Caller:
 
 async def _ending(raw: Raw) -> str:
     while (frame := await raw.next()) is not None:
-        if frame.startswith("43987"):
-            return f"still open, acked {json.loads(frame[5:])[0]['error']['code']}"
+        if frame.startswith(f"43{LAST}["):
+            return f"still open, acked {json.loads(frame[len(f'43{LAST}') :])[0]['error']['code']}"
     return f"closed {raw.websocket.close_code}"
 
 
