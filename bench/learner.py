@@ -127,19 +127,19 @@ QUANTILES = {"median": 0.5, "p99": 0.99, "longest": 1.0}
 
 
 def pieces_of(learner: Learner, monday: float) -> Iterator[float]:
-    """Seconds of each piece of work."""
+    """Seconds of the processor for each piece of work."""
     work = learner.apply(Tick(PRACTICE, monday))
-    before = time.perf_counter()
+    before = time.process_time()
     for _ in work:
         learner.drain_outcomes()
-        yield time.perf_counter() - before
-        before = time.perf_counter()
-    yield time.perf_counter() - before
-    before = time.perf_counter()
+        yield time.process_time() - before
+        before = time.process_time()
+    yield time.process_time() - before
+    before = time.process_time()
     while keys := learner.drain_changed(AT_ONCE):
         learner.predict(keys)
-        yield time.perf_counter() - before
-        before = time.perf_counter()
+        yield time.process_time() - before
+        before = time.process_time()
 
 
 def resident_mb() -> float:
