@@ -73,7 +73,7 @@ class Learner:
         self._draining: deque[int] = deque()
         self._outcomes: list[Outcome] = []
         self._busy = False
-        self._asked: tuple[tuple[int, float, float], Floats] | None = None  # by the latest fact
+        self._asked: tuple[tuple[int, float, float], Floats, Explanation] | None = None  # by the latest fact
 
     def apply_all(self, items: Iterable[Input]) -> None:
         for item in items:
@@ -213,8 +213,8 @@ class Learner:
     def _ask(self, practice: Practice, row: int, state: list[float], t: float) -> None:
         horizon = practice.horizon / DAY
         x = np.array(features_of(state, t, self._norms(practice), horizon))
-        found = self.model.explain_one(x, horizon)
-        self._asked = (practice.index << 32 | row, t, horizon), x
+        found = self.model.explain(x[None, :], horizon)
+        self._asked = (practice.index << 32 | row, t, horizon), x, found
         probability = sigmoid(float(found.added.sum()) + found.average + self._offset(practice))
         shown = self.labels >= MIN_LABELS and state[ACTIVES] >= MIN_ACTIVES
         practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown), x)
@@ -399,9 +399,9 @@ class Learner:
         """Features of the rows `known` of a matrix of states, and what they add; of a fact's question it is at hand."""
         horizon = practice.horizon / DAY
         if self._asked is not None and len(rows) == 1:
-            asked, x = self._asked
+            asked, x, found = self._asked
             if asked == (practice.index << 32 | rows[0], practice.clock, horizon):
-                return x[None, :], self.model.explain(x[None, :], horizon)
+                return x[None, :], found
         some = matrix if len(known) == len(matrix) else matrix[known]
         many = features(some, practice.clock, self._norms(practice), horizon)
         return many, self.model.explain(many, horizon)  # to the same bit whoever else is asked about

@@ -67,11 +67,14 @@ class Ensemble:
         return out
 
     def explain(self, x: Floats, horizon_days: float) -> Explanation:
-        """Of questions [n, COUNT]; one alone is explained by `explain_one`."""
+        """Of questions [n, COUNT]; of each the same to the last bit, whatever the others."""
         linear, weekly, share = self.linear, self.hazard, (HEDGE * self.shares).tolist()
         z = weekly.standardise(x)
         scores, just_acted = weekly.scores(z), x[:, _JUST_ACTED]
-        whole, base = (weekly.logits(b, just_acted, horizon_days) for b in (scores, np.zeros(len(x))))
+        both = weekly.logits(
+            np.concatenate([scores, np.zeros(len(x))]), np.concatenate([just_acted, just_acted]), horizon_days
+        )
+        whole, base = both[: len(x)], both[len(x) :]
         slopes = np.divide(whole - base, scores, out=np.zeros(len(x)), where=np.abs(scores) > _NEAR)
         average, usual = self._average(horizon_days)
         added = linear.standardise(x) * (share[0] * linear.weights[:-1])
@@ -79,22 +82,6 @@ class Ensemble:
         added[:, _JUST_ACTED] += share[1] * (base - average)
         added[:, _RHYTHM] += share[2] * (self.counting.logits(x, horizon_days) - usual)
         return Explanation(added, self._sum(share, average, usual), z)
-
-    def explain_one(self, x: Floats, horizon_days: float) -> Explanation:
-        """Of one question [COUNT], as one of many: a quarter of the time."""
-        linear, weekly, share = self.linear, self.hazard, (HEDGE * self.shares).tolist()
-        figures = x.tolist()
-        z, weights = weekly.standardise(x), weekly.weights[: len(NAMES)]
-        score, just_acted = float(weights.dot(z)), figures[_JUST_ACTED]
-        whole, base = (weekly.logit(b, just_acted, horizon_days) for b in (score, 0.0))
-        slope = (whole - base) / score if abs(score) > _NEAR else 0.0
-        average, usual = self._average(horizon_days)
-        added = linear.standardise(x) * linear.weights[:-1]
-        added *= share[0]
-        added += z * weights * (share[1] * slope)
-        added[_JUST_ACTED] += share[1] * (base - average)
-        added[_RHYTHM] += share[2] * (self.counting.logit(figures, horizon_days) - usual)
-        return Explanation(added[None, :], self._sum(share, average, usual), z[None, :])
 
     def _sum(self, share: list[float], average: float, usual: float) -> float:
         return share[0] * float(self.linear.weights[-1]) + share[1] * average + share[2] * usual

@@ -43,7 +43,9 @@ class WeeklyHazard:
         self.week = 0.0  # the latest Monday learnt, unix seconds
         self.seen = 0.0  # examples since what was learnt last faded
         self.total = 0.0
-        self._lists: dict[float, list[tuple[float, float]]] = {}  # by horizon, until the weights change
+        # By horizon, until the weights change: what `_weeks` gives.
+        self._arrays: dict[float, tuple[Floats, Floats]] = {}
+        self._lists: dict[float, list[tuple[float, float]]] = {}
 
     def start(self, monday: float) -> "Pass":
         """The week before `monday` is to be learnt: give its examples, then `finish`."""
@@ -59,6 +61,7 @@ class WeeklyHazard:
             self.weights += np.linalg.solve(self.information, learnt.gradient)
             self.seen += learnt.count
             self.total += learnt.count
+            self._arrays.clear()
             self._lists.clear()
 
     def standardise(self, x: Floats) -> Floats:
@@ -98,11 +101,15 @@ class WeeklyHazard:
 
     def _weeks(self, horizon_days: float) -> tuple[Floats, Floats]:
         """Levels of the weeks of a horizon, and how much of each belongs to it."""
+        found = self._arrays.get(horizon_days)
+        if found is not None:
+            return found
         whole = int(horizon_days // WEEK_DAYS)
         levels = np.minimum(np.arange(whole + 1), min(max(whole, 1), LEVELS) - 1)
         parts = np.ones(whole + 1)
         parts[-1] = horizon_days / WEEK_DAYS - whole
-        return self.weights[self.width + levels], parts
+        found = self._arrays[horizon_days] = self.weights[self.width + levels], parts
+        return found
 
 
 class Pass:
