@@ -17,7 +17,8 @@ def test_it_is_what_the_model_says_of_that_day() -> None:
     late = 0
     for number in range(40):
         answer, state = told[client(number)], practice.state[practice.rows[client(number).int]]
-        usual_day = state[LAST] + max(math.exp(state[GAP_SUM] / state[GAP_WEIGHT]), 1.0) * DAY
+        weight = state[GAP_WEIGHT]
+        usual_day = state[LAST] + max(math.exp(state[GAP_SUM] / weight), 1.0) * DAY if weight else math.inf
         if usual_day >= practice.clock or answer.status != "ok":
             assert answer.usual is None
             continue
