@@ -1,7 +1,8 @@
 """The buckets of rate limits that all processes share, in Redis.
 
 All buckets of a request, and all requests that come while one answer is on its way, go in one call of one small
-script: one flight at a time, as messages are stored. Redis may be away or hang: an answer is waited for for a moment
+script: one flight at a time, as messages are stored. What nobody waits for goes with the next, or is gathered for a
+moment. Redis may be away or hang: an answer is waited for for a moment
 only, and then it is left alone for some seconds, in which nobody waits.
 """
 
@@ -19,6 +20,7 @@ from wellio.tasks import end_tasks
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.1
+GATHER_S = 0.02
 REST_S = 5.0
 MAX_KEYS_A_FLIGHT = 500
 
@@ -78,6 +80,7 @@ class Group:
 @dataclass(slots=True)
 class _Waiting:
     group: Group
+    awaited: bool
     levels: "asyncio.Future[list[int] | None]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -96,12 +99,17 @@ class SharedBuckets:
         self._prefix = f"wellio:{namespace}:limit:"
         self._waiting: list[_Waiting] = []
         self._flight: asyncio.Task[None] | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._away = False
         self._again_at = 0.0
 
     async def run(self, group: Group) -> list[int] | None:
         """How long each bucket takes to be full, in microseconds; None when Redis does not say."""
-        return await self._sent(group).levels if self._usable() else None
+        if not self._usable():
+            return None
+        waiting = self._add(group, awaited=True)
+        self._depart()
+        return await waiting.levels
 
     def tell(self, group: Group, then: Callable[[Sequence[int]], None]) -> None:
         """The same without waiting; `then` gets the answer, if there is one."""
@@ -111,16 +119,29 @@ class SharedBuckets:
                 then(answer)
 
         if self._usable():
-            self._sent(group).levels.add_done_callback(answered)
+            self._add(group, awaited=False).levels.add_done_callback(answered)
+            self._gather()
 
-    def _sent(self, group: Group) -> _Waiting:
-        waiting = _Waiting(group)
+    def _add(self, group: Group, *, awaited: bool) -> _Waiting:
+        waiting = _Waiting(group, awaited)
         self._waiting.append(waiting)
-        if self._flight is None:
-            self._flight = asyncio.create_task(self._fly(), name="rate limits")
         return waiting
 
+    def _gather(self) -> None:
+        if self._flight is None and self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._depart)
+
+    def _depart(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        if self._flight is None and self._waiting:
+            self._flight = asyncio.create_task(self._fly(), name="rate limits")
+
     async def stop(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._resolve_all()
         if self._flight is not None:
             await end_tasks([self._flight])
 
@@ -135,8 +156,9 @@ class SharedBuckets:
         return True
 
     async def _fly(self) -> None:
+        passengers: list[_Waiting] = []
         try:
-            while self._waiting:
+            while not passengers or any(waiting.awaited for waiting in self._waiting):
                 passengers = self._board()
                 answer = await self._ask([waiting.group for waiting in passengers])
                 for waiting in passengers:
@@ -145,9 +167,15 @@ class SharedBuckets:
                     answer = answer and answer[count:]
                 if self._away:
                     self._resolve_all()
+        except BaseException:
+            for waiting in passengers:
+                waiting.resolve(None)
+            self._resolve_all()
+            raise
         finally:
             self._flight = None
-            self._resolve_all()
+        if self._waiting:
+            self._gather()
 
     def _board(self) -> list[_Waiting]:
         seats = MAX_KEYS_A_FLIGHT
