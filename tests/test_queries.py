@@ -27,7 +27,7 @@ from wellio.practice.analytics import analytics_summary
 from wellio.practice.report_scope import PeriodQuery
 
 # What the pool does when a connection is given back, and the driver when one that is new meets a type.
-POOL = re.compile(r"unlisten|reset all|^select 1$|typeinfo_tree", re.IGNORECASE)
+POOL = re.compile(r"unlisten|reset all|^select 1$|typeinfo_tree|set_config\('jit'", re.IGNORECASE)
 LISTS = [route for route in ROUTES if get_origin(route.answer) is Page and not route.id_names]
 
 
