@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from tests.conftest import REDIS_URL
 from tests.realtime.faults import own_redis
 from tests.waiting import eventually
+from wellio import shared_buckets
 from wellio.errors import TooMany
 from wellio.limits import MAX_KEYS, USER, Bucket, Limit, Limits, _OwnBuckets
 from wellio.shared_buckets import Group, Move, SharedBuckets
@@ -176,6 +177,31 @@ async def test_without_redis_the_process_limits_alone_and_nobody_waits_twice(nam
         # The circuit is open: no flight takes off, so there is nothing that could be waited for.
         assert await limits._shared.run(Group((Move("k", 1, 1),), 1)) is None
         assert limits._shared._flight is None
+
+
+async def test_what_nobody_waits_for_flies_together_and_with_who_waits(
+    namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with own_redis() as server, Redis.from_url(server.url) as client:
+        buckets, group = SharedBuckets(client, namespace), Group((Move("k", 1_000_000, 60_000_000),), 1)
+        await buckets.run(group)  # the script is there now
+
+        async def flights() -> int:
+            return int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
+
+        before, answers = await flights(), list[int]()
+        monkeypatch.setattr(shared_buckets, "GATHER_S", 3600.0)
+        for _ in range(20):
+            buckets.tell(group, lambda levels: answers.append(levels[0]))
+            await client.ping()  # as long as a flight takes
+        assert (await flights(), answers) == (before, [])
+        await buckets.run(group)
+        assert await flights() == before + 1
+        assert len(set(answers)) == 20
+        monkeypatch.setattr(shared_buckets, "GATHER_S", 0.01)
+        buckets.tell(group, lambda levels: answers.append(levels[0]))
+        await eventually(lambda: len(answers) == 21)
+        await buckets.stop()
 
 
 async def test_redis_that_comes_back_is_asked_again(namespace: str) -> None:

@@ -2,8 +2,8 @@
 
 All buckets of a request, and all requests that come while one answer is on its way, go in one call of one small
 script: one flight at a time, as messages are stored. What nobody waits for goes with the next, or is gathered for a
-moment. Redis may be away or hang: an answer is waited for for a moment
-only, and then it is left alone for some seconds, in which nobody waits.
+moment. Redis may be away or hang: an answer is waited for for a moment only, and then it is left alone for some
+seconds, in which nobody waits.
 """
 
 import asyncio
@@ -141,6 +141,7 @@ class SharedBuckets:
     async def stop(self) -> None:
         if self._gathering is not None:
             self._gathering.cancel()
+            self._gathering = None
             self._resolve_all()
         if self._flight is not None:
             await end_tasks([self._flight])
