@@ -2,6 +2,8 @@
 
 import re
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, get_origin
 from uuid import UUID
 
@@ -24,6 +26,8 @@ from wellio.ids import uuid7
 from wellio.logs import REQUEST_ID
 from wellio.pages import Page
 from wellio.practice.analytics import analytics_summary
+from wellio.practice.home import home_summary
+from wellio.practice.outlook import Forecasts
 from wellio.practice.report_scope import PeriodQuery
 
 # What the pool does when a connection is given back, and the driver when one that is new meets a type.
@@ -192,16 +196,13 @@ async def fill_accounts(db: Database, house: House, client_id: UUID) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("route", LISTS, ids=lambda r: r.name)
-async def test_list_runs_as_many_queries_for_many_rows_as_for_few(
-    config: Config, db: Database, house: House, monkeypatch: pytest.MonkeyPatch, route: Route
-) -> None:
+def _listen(monkeypatch: pytest.MonkeyPatch, *, of_requests: bool = False) -> list[str]:
+    """The queries of all connections from now on; `of_requests`: without what runs in the background meanwhile."""
     queries: list[str] = []
     prepare = wellio.db._prepare_connection
 
     def note(record: asyncpg.connection.LoggedQuery) -> None:
-        """What a request asks, not what runs in the background meanwhile."""
-        if REQUEST_ID.get() is not None and not POOL.search(record.query):
+        if not POOL.search(record.query) and not (of_requests and REQUEST_ID.get() is None):
             queries.append(record.query)
 
     async def prepare_and_listen(connection: Any) -> None:
@@ -209,6 +210,14 @@ async def test_list_runs_as_many_queries_for_many_rows_as_for_few(
         connection.add_query_logger(note)
 
     monkeypatch.setattr(wellio.db, "_prepare_connection", prepare_and_listen)
+    return queries
+
+
+@pytest.mark.parametrize("route", LISTS, ids=lambda r: r.name)
+async def test_list_runs_as_many_queries_for_many_rows_as_for_few(
+    config: Config, db: Database, house: House, monkeypatch: pytest.MonkeyPatch, route: Route
+) -> None:
+    queries = _listen(monkeypatch, of_requests=True)
     async with running(config) as (host, port), aiohttp.ClientSession() as session:
         viewer = house.coach if route.roles and Role.COACH in route.roles else house.owner
         api = Api(session, f"http://{host}:{port}", Tokens(SECRET), db)
@@ -235,32 +244,26 @@ async def fill_more(db: Database, house: House) -> None:
     await fill(db, house, 25)
 
 
-async def test_summary_runs_as_many_queries_for_a_large_practice_as_for_a_small_one(
+async def test_summaries_run_as_many_queries_for_a_large_practice_as_for_a_small_one(
     config: Config, db: Database, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queries: list[str] = []
-    prepare = wellio.db._prepare_connection
-
-    def note(record: asyncpg.connection.LoggedQuery) -> None:
-        """What a request asks, not what runs in the background meanwhile."""
-        if REQUEST_ID.get() is not None and not POOL.search(record.query):
-            queries.append(record.query)
-
-    async def prepare_and_listen(connection: Any) -> None:
-        await prepare(connection)
-        connection.add_query_logger(note)
-
-    monkeypatch.setattr(wellio.db, "_prepare_connection", prepare_and_listen)
+    queries = _listen(monkeypatch)
     listening = await wellio.db.open_database(config.database_url or "", min_size=1)
-    year = PeriodQuery.model_validate({"from": "2030-06-01", "to": "2031-06-01"})
+    now = datetime(2031, 1, 1, 12, tzinfo=UTC)
+    year = PeriodQuery(period="this_year")
+
+    async def asked(summary: Callable[[], Awaitable[object]]) -> int:
+        await summary()  # the driver asks for types once
+        queries.clear()
+        await summary()
+        return len(queries)
+
     try:
-        asked = []
+        found = []
         for _ in range(2):
             await fill_more(db, house)
-            await analytics_summary(listening, house.owner, year)  # the driver asks for types once
-            queries.clear()
-            await analytics_summary(listening, house.owner, year)
-            asked.append(len(queries))
+            analytics = await asked(lambda: analytics_summary(listening, house.owner, year, Forecasts(), now=now))
+            found.append((analytics, await asked(lambda: home_summary(listening, house.owner, now=now))))
     finally:
         await listening.close()
-    assert asked[0] == asked[1] <= 8  # six, and what the pool asks
+    assert found == [(14, 12)] * 2

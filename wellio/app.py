@@ -39,6 +39,7 @@ from wellio.outreach.mailbox import Mailbox
 from wellio.practice.crowds import Bookings
 from wellio.practice.exports import AT_ONCE as EXPORTS_AT_ONCE
 from wellio.practice.exports import Exports
+from wellio.practice.outlook import Forecasts
 from wellio.practice.upload_files import uploads_in
 from wellio.realtime.server import Realtime
 from wellio.sealing import Sealer
@@ -87,6 +88,7 @@ async def open_services(config: Config, http: HttpLimits | None = None) -> Async
             bookings=Bookings(outbox),
             uploads=uploads_in(config.data_dir),
             exports=exports,
+            forecasts=Forecasts(),
             metrics=metrics,
             sealer=Sealer(config.encryption_keys),
             limits=limits,

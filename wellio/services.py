@@ -19,6 +19,7 @@ from wellio.outbox import Outbox
 from wellio.outreach.mailbox import Mailbox
 from wellio.practice.crowds import Bookings
 from wellio.practice.exports import Exports
+from wellio.practice.outlook import Forecasts
 from wellio.practice.upload_files import UploadFiles
 from wellio.sealing import Sealer
 
@@ -38,6 +39,7 @@ class Services:
     bookings: Bookings
     uploads: UploadFiles
     exports: Exports
+    forecasts: Forecasts
     metrics: Metrics
     sealer: Sealer
     limits: Limits

@@ -15,6 +15,7 @@ from wellio.db import Database
 from wellio.ids import uuid7
 from wellio.practice.analytics import analytics_summary
 from wellio.practice.home import MonthFigures, home_summary
+from wellio.practice.outlook import Forecasts
 from wellio.practice.report_scope import PeriodQuery
 
 BASE = "/api/v1/analytics/summary"
@@ -149,8 +150,9 @@ async def test_home_tells_of_the_month(api: Api, house: House) -> None:
     await attend(api.db, house, datetime(2026, 2, 28, 22, tzinfo=UTC))  # February in Berlin
     await attend(api.db, house, now, client_id=house.other_client_id, coach=house.other_coach)
     await open_all_day(api, house)
+    month_to_date = PeriodQuery(period="this_month")
     for actor in (house.owner, house.coach):
-        told = (await analytics_summary(api.db, actor, PeriodQuery(period="this_month"), now=now)).total.now
+        told = (await analytics_summary(api.db, actor, month_to_date, Forecasts(), now=now)).total.now
         month = (await home_summary(api.db, actor, now=now)).month
         assert month
         assert month.utilisation == told.utilisation

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wellio.practice.slots import Opening
-from wellio.practice.summary import Counts, PeriodName, Sessions, Span, change_of, figures_of, open_minutes, spans_of
+from wellio.practice.summary import (
+    Counts,
+    PeriodName,
+    Sessions,
+    Span,
+    ahead_of,
+    change_of,
+    figures_of,
+    open_minutes,
+    spans_of,
+)
 
 NEW_YORK = ZoneInfo("America/New_York")
 ALL_DAY = {day: [(0, 1440)] for day in range(1, 8)}
@@ -30,6 +40,33 @@ ALL_DAY = {day: [(0, 1440)] for day in range(1, 8)}
 def test_periods_on_the_last_day_of_march(period: PeriodName, now: tuple[str, str], before: tuple[str, str]) -> None:
     spans = spans_of(period, date(2027, 3, 31))
     assert [tuple(day.isoformat() for day in span) for span in spans[:2]] == [now, before]
+
+
+@pytest.mark.parametrize(
+    ("period", "ahead"),
+    [
+        ("today", ("2026-12-30", "2026-12-31")),
+        ("this_week", ("2026-12-30", "2027-01-04")),
+        ("last_week", ("2026-12-30", "2027-01-04")),
+        ("this_month", ("2026-12-30", "2027-01-01")),
+        ("this_year", ("2026-12-30", "2027-01-01")),
+        ("last_90_days", ("2026-12-30", "2027-03-30")),
+        (("2026-12-01", "2026-12-11"), ("2026-12-30", "2027-01-09")),  # over: as many days
+        (("2026-12-01", "2027-01-05"), ("2026-12-30", "2027-01-05")),
+        (("2027-02-01", "2027-02-08"), ("2027-02-01", "2027-02-08")),
+        (("2027-12-20", "2028-02-01"), ("2027-12-20", "2027-12-31")),
+        (("2027-12-31", "2028-02-01"), None),
+    ],
+)
+def test_what_is_ahead_on_the_last_but_one_day_of_the_year(
+    period: PeriodName | tuple[str, str], ahead: tuple[str, str] | None
+) -> None:
+    today = date(2026, 12, 30)
+    if isinstance(period, tuple):
+        span = ahead_of(None, Span(*(date.fromisoformat(day) for day in period)), today)
+    else:
+        span = ahead_of(period, spans_of(period, today)[0], today)
+    assert (span and tuple(day.isoformat() for day in span)) == ahead
 
 
 @given(period=st.sampled_from(get_args(PeriodName)), today=st.dates(date(2020, 1, 1), date(2035, 12, 31)))

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from wellio.learning.expected_attendance import UNLIKELY_BELOW
 from wellio.practice.home import HomeSession, HomeSummary, Revenue
 
 # ISO 4217: digits after the point, where they are not two.
@@ -108,6 +109,12 @@ def status_word(status: str) -> str:
     return STATUS_WORDS.get(status, status)
 
 
+def attendance_note(session: HomeSession) -> str:
+    """Only where a reminder may be worth it."""
+    chance = session.attendance
+    return f"{percent(chance)} % likely to come" if chance is not None and chance < UNLIKELY_BELOW else ""
+
+
 def initials(name: str) -> str:
     words: Sequence[str] = name.split()
     return "".join(word[0] for word in (words[0], words[-1])[: len(words)]).upper() if words else "?"
@@ -134,5 +141,6 @@ FILTERS = {
     "by_day": by_day,
     "sessions_note": sessions_note,
     "status_word": status_word,
+    "attendance_note": attendance_note,
     "initials": initials,
 }

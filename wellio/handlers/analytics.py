@@ -34,8 +34,8 @@ from wellio.practice.revenue_forecasts import RevenueForecast, RevenueForecastQu
 
 
 async def get_analytics_summary(call: Call[NoInput, PeriodQuery]) -> Summary:
-    """How the practice did in a period and in the one before, in all and by coach; a coach's own figures."""
-    return await analytics_summary(call.services.db, call.actor, call.query)
+    """How the practice did in a period and in the one before, by coach too, and what to expect; a coach's own."""
+    return await analytics_summary(call.services.db, call.actor, call.query, call.services.forecasts)
 
 
 async def get_attendance_hours(call: Call[NoInput, PeriodQuery]) -> AttendanceHours:

@@ -1,17 +1,19 @@
 """Analytics: how the practice, or a coach, did in a period and in the one before.
 
-What is counted comes in four queries, whatever the size of the practice; summary.py makes figures of it.
+What is counted comes in four queries, whatever the size of the practice; summary.py makes figures of it, and
+outlook.py adds what the models expect.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 from wellio.accounts.actors import Actor
 from wellio.db import Connection, Database, Row
 from wellio.practice.availability import find_openings
+from wellio.practice.outlook import Forecasts, Outlook, outlook
 from wellio.practice.report_scope import LIST_COACHES, PeriodQuery, ReportScope, coach_of, report_scope
 from wellio.practice.slots import Opening
 from wellio.practice.summary import (
@@ -100,7 +102,8 @@ class CoachFigures:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Dates are the practice's; `to_date` and `before_to_date` are the first days after the periods."""
+    """Dates are the practice's; `to_date` and `before_to_date` are the first days after the periods. `outlook`: what is
+    expected of what is to come of the period, or follows it; null more than a year ahead."""
 
     timezone: str
     from_date: date
@@ -109,6 +112,7 @@ class Summary:
     before_to_date: date
     total: Compared
     by_coach: Sequence[CoachFigures]
+    outlook: Outlook | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,16 @@ class _Found:
     openings: Mapping[UUID, Opening]
 
 
-async def analytics_summary(db: Database, actor: Actor, query: PeriodQuery, *, now: datetime | None = None) -> Summary:
-    """An owner's is of all coaches or of one, a coach's their own. Raises Invalid. Six queries."""
+async def analytics_summary(
+    db: Database, actor: Actor, query: PeriodQuery, forecasts: Forecasts, *, now: datetime | None = None
+) -> Summary:
+    """An owner's is of all coaches or of one, a coach's their own. Raises Invalid. Eight queries, and a forecast's."""
+    now = now or datetime.now(UTC)
     async with db.connection() as connection:
         scope = await report_scope(connection, actor, query, now=now)
         spans = scope.spans(query)
         found = await _find(connection, scope, spans)
+        ahead = await outlook(connection, scope, scope.ahead(query), forecasts, now)
     compare = await asyncio.to_thread(_compare_all, found, scope)
     return Summary(
         timezone=scope.zone.key,
@@ -137,6 +145,7 @@ async def analytics_summary(db: Database, actor: Actor, query: PeriodQuery, *, n
         before_to_date=spans[1].end,
         total=compare[scope.coach_id],
         by_coach=[CoachFigures(coach.id, coach.name, compare[coach.id]) for coach in scope.coaches],
+        outlook=ahead,
     )
 
 

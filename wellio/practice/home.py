@@ -16,7 +16,15 @@ from wellio.accounts.practices import get_practice
 from wellio.accounts.users import get_user
 from wellio.chat.receipts import count_unread
 from wellio.db import Database, Row
+from wellio.learning.attendance_rows import KNOWN_AT, PROBABILITY_AT
+from wellio.learning.expected_attendance import (
+    ExpectedAttendance,
+    UnlikelyPlace,
+    expected_attendance,
+    list_unlikely_places,
+)
 from wellio.practice.analytics import utilisation_of
+from wellio.practice.report_scope import coach_of
 from wellio.practice.summary import rate
 
 TODAY_LIMIT = 50
@@ -32,9 +40,10 @@ from visible_clients($1, $2, $3) c
 left join predictions p on p.practice_id = $1 and p.client_id = c.id
 """
 
+# $9 and $10: as in expected_attendance.py; clients are not told of it.
 LIST_HOME_SESSIONS = """
 select t.part, t.total, t.id, t.client_id, t.title, t.status, t.starts_at, t.ends_at, t.location, t.meeting_url,
-       c.first_name || ' ' || c.last_name as client_name, u.name as coach_name
+       c.first_name || ' ' || c.last_name as client_name, u.name as coach_name, e.attendance
 from (
     (select 'today' as part, count(*) over () as total, s.*
      from visible_sessions($1, $2, $3) s
@@ -51,6 +60,13 @@ from (
 ) t
 join users u on u.practice_id = $1 and u.id = t.coach_id
 left join clients c on c.practice_id = $1 and c.id = t.client_id
+left join lateral (
+    select avg(b.numbers[$9]) as attendance
+    from session_participants p
+    join attendance_bookings b on b.practice_id = $1 and b.session_id = t.id and b.client_id = p.client_id
+    where p.practice_id = $1 and p.session_id = t.id and p.status = 'booked' and b.attended is null
+      and b.numbers[$10] = 1
+) e on $2 <> 'client' and t.status in ('scheduled', 'in_progress') and t.ends_at > $6
 order by t.starts_at, t.id
 """
 
@@ -77,7 +93,8 @@ where s.starts_at >= $4 and s.starts_at < $5
 
 @dataclass(frozen=True, slots=True)
 class HomeSession:
-    """`client_name` is null for a group session."""
+    """`client_name` is null for a group session. `attendance`: the probability that the client comes, of a group the
+    mean over its booked places; null for clients, for what is over, and where too little is known."""
 
     id: UUID
     client_id: UUID | None
@@ -89,6 +106,7 @@ class HomeSession:
     ends_at: datetime
     location: str
     meeting_url: str
+    attendance: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +141,8 @@ class MonthFigures:
 
 @dataclass(frozen=True, slots=True)
 class HomeSummary:
-    """`clients`, `revenue` and `month` are null for a client. The practice's currency comes first in `revenue`."""
+    """What may be null is null for a client. The practice's currency comes first in `revenue`. `expected_today`: of
+    today's sessions that are not over; `may_be_missed`: booked places of the next two days, the likeliest first."""
 
     practice_name: str
     timezone: str
@@ -135,6 +154,8 @@ class HomeSummary:
     unread_messages: int
     revenue: Sequence[Revenue] | None
     month: MonthFigures | None
+    expected_today: ExpectedAttendance | None
+    may_be_missed: Sequence[UnlikelyPlace] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +174,7 @@ class Calendar:
 
 
 async def home_summary(db: Database, actor: Actor, *, now: datetime | None = None) -> HomeSummary:
-    """Ten queries for staff, four for a client, whatever the size of the practice."""
+    """Twelve queries for staff, four for a client, whatever the size of the practice."""
     practice = await get_practice(db, actor.practice_id)
     user = await get_user(db, actor.practice_id, actor.user_id)
     assert user is not None  # an actor is a user
@@ -172,7 +193,14 @@ async def home_summary(db: Database, actor: Actor, *, now: datetime | None = Non
         unread_messages=(await count_unread(db, actor)).unread,
         revenue=await _revenue(db, actor, calendar, practice.currency) if staff else None,
         month=await _month(db, actor, calendar) if staff else None,
+        expected_today=await _expected_today(db, actor, calendar) if staff else None,
+        may_be_missed=await list_unlikely_places(db, actor, calendar.now) if staff else None,
     )
+
+
+async def _expected_today(db: Database, actor: Actor, calendar: Calendar) -> ExpectedAttendance:
+    bounds = (calendar.day_start, calendar.day_end, calendar.now)
+    return await expected_attendance(db, actor.practice_id, coach_of(actor, None), *bounds)
 
 
 async def _month(db: Database, actor: Actor, calendar: Calendar) -> MonthFigures:
@@ -225,7 +253,7 @@ async def _client_figures(db: Database, actor: Actor, calendar: Calendar) -> Cli
 async def _sessions(db: Database, actor: Actor, calendar: Calendar) -> tuple[int, list[HomeSession], list[HomeSession]]:
     """How many there are today, the first of them, and the next ones from now on."""
     bounds = (calendar.day_start, calendar.day_end, calendar.now)
-    rows = await db.fetch(LIST_HOME_SESSIONS, *actor.scope, *bounds, TODAY_LIMIT, NEXT_LIMIT)
+    rows = await db.fetch(LIST_HOME_SESSIONS, *actor.scope, *bounds, TODAY_LIMIT, NEXT_LIMIT, PROBABILITY_AT, KNOWN_AT)
     today = [row for row in rows if row["part"] == "today"]
     following = [row for row in rows if row["part"] == "next"]
     return today[0]["total"] if today else 0, [_session(r) for r in today], [_session(r) for r in following]
@@ -256,4 +284,5 @@ def _session(row: Row) -> HomeSession:
         ends_at=row["ends_at"],
         location=row["location"],
         meeting_url=row["meeting_url"],
+        attendance=row["attendance"],
     )

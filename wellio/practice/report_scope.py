@@ -17,11 +17,12 @@ from wellio.accounts.practices import get_practice
 from wellio.db import Connection
 from wellio.errors import Invalid
 from wellio.pages import PageQuery
-from wellio.practice.summary import PeriodName, Span, preceded, spans_of
+from wellio.practice.summary import PeriodName, Span, ahead_of, preceded, spans_of
 from wellio.practice.wall_clock import local_date
 from wellio.values import Input
 
 MAX_DAYS = 400
+DEFAULT_PERIOD: PeriodName = "this_month"
 FIRST_DAY, LAST_DAY = date(1990, 1, 1), date(2190, 1, 1)
 
 LIST_COACHES = """
@@ -75,6 +76,11 @@ class ReportScope:
         """The period and the two before it. Raises Invalid."""
         return _spans(query, self.today)
 
+    def ahead(self, query: PeriodQuery) -> Span | None:
+        """What is still to come of the period, or else follows it; None more than a year ahead. Raises Invalid."""
+        period = query.period if query.from_ else query.period or DEFAULT_PERIOD
+        return ahead_of(period, self.spans(query)[0], self.today)
+
     def bounds(self, query: PeriodQuery) -> tuple[datetime, datetime]:
         """The instants of the period, half-open. Raises Invalid."""
         return self.spans(query)[0].instants(self.zone)
@@ -112,7 +118,7 @@ def coach_of(actor: Actor, coach_id: UUID | None) -> UUID | None:
 
 def _spans(query: PeriodQuery, today: date) -> tuple[Span, Span, Span]:
     if query.from_ is None and query.to is None:
-        return spans_of(query.period or "this_month", today)
+        return spans_of(query.period or DEFAULT_PERIOD, today)
     if query.period is not None:
         raise Invalid.field("query.period", "Give either a period, or from and to.")
     if query.from_ is None or query.to is None:

@@ -24,6 +24,7 @@ from wellio.learning.features import Floats
 from wellio.learning.forecast import MIN_DAYS, Forecast, Known, forecast
 from wellio.learning.forecast_clients import DECAY, Book, kept_share, pool
 from wellio.practice.report_scope import CoachQuery, ReportScope, report_scope
+from wellio.practice.summary import Span
 from wellio.practice.wall_clock import day_bounds
 from wellio.values import Currency
 
@@ -201,6 +202,13 @@ async def forecast_revenue(
         currency = query.currency or scope.currency
         found = await _find(connection, scope, currency, edges_of(scope.today, months=query.months, weeks=query.weeks))
     return await asyncio.to_thread(_forecast, found, scope.zone.key, currency, _begun(scope.today, weeks=query.weeks))
+
+
+async def forecast_span(connection: Connection, scope: ReportScope, span: Span) -> RevenueForecast:
+    """The same of the days of one span, from today on: the last period. In the practice's currency; six queries."""
+    edges = sorted({scope.today, *span})
+    found = await _find(connection, scope, scope.currency, edges)
+    return await asyncio.to_thread(_forecast, found, scope.zone.key, scope.currency, scope.today)
 
 
 def edges_of(today: date, *, months: int | None, weeks: int | None) -> list[date]:

@@ -22,6 +22,9 @@ BEGIN_OF: Mapping[str, Callable[[date], date]] = {
     "month": lambda day: day.replace(day=1),
     "year": lambda day: day.replace(month=1, day=1),
 }
+# As many from the begin of one are in the next.
+UNIT_DAYS: Mapping[str, int] = {"week": 7, "month": 32, "year": 366}
+AHEAD_DAYS = 366
 ROLLING_DAYS: Mapping[str, int] = {"today": 1, "last_7_days": 7, "last_30_days": 30, "last_90_days": 90}
 
 
@@ -59,6 +62,21 @@ def preceded(span: Span) -> tuple[Span, Span, Span]:
     length = span.end - span.first
     before = Span(span.first - length, span.first)
     return span, before, Span(before.first - length, before.first)
+
+
+def ahead_of(period: PeriodName | None, span: Span, today: date) -> Span | None:
+    """What is to come: what is left of this week, month or year, the next days after rolling ones; of dates those that
+    are not over, or else as many from today on. None more than a year ahead."""
+    if period is None:
+        first = max(span.first, today)
+        end = span.end if span.end > today else today + (span.end - span.first)
+    elif period in ROLLING_DAYS:
+        first, end = today, today + ROLLING_DAYS[period] * DAY
+    else:
+        unit = period.partition("_")[2]
+        first, end = today, BEGIN_OF[unit](BEGIN_OF[unit](today) + UNIT_DAYS[unit] * DAY)
+    end = min(end, today + AHEAD_DAYS * DAY)
+    return Span(first, end) if first < end else None
 
 
 @dataclass(frozen=True, slots=True)
