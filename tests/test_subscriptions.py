@@ -26,6 +26,7 @@ from wellio.learning import answers
 from wellio.learning.answers import Reason, band_of
 from wellio.learning.facts import _MAKERS as LEARNT
 from wellio.learning.predictions import (
+    Change,
     Counterfactual,
     Moved,
     Prediction,
@@ -36,6 +37,7 @@ from wellio.learning.predictions import (
 from wellio.live import Live, Push
 from wellio.metrics import Metrics
 from wellio.outbox import Outbox
+from wellio.outreach.notifications import risk_news
 from wellio.practice.bookings import NewSession, book_session
 from wellio.practice.participants import add_participant, remove_participant
 from wellio.practice.session_changes import SessionChanges, change_session
@@ -316,6 +318,8 @@ async def test_prediction_is_shown_to_the_clients_coach_and_the_owner(db: Databa
         as_of=datetime(2026, 1, 1, tzinfo=UTC),
         last_event_id=UUID(int=1),
         status="ok",
+        next_session_at=None,
+        context=None,
     )
     for actor in (house.owner, house.coach):
         assert devices.of(actor, "churn:updated") == [shown]
@@ -332,7 +336,17 @@ async def test_risk_that_becomes_high_is_news_to_the_coach_once(db: Database, ho
     assert told.title == "Klara Client may be about to leave"
     assert told.body == "80% to show no activity in the next 30 days: usually every 7 days, silent for 19"
     assert devices.of(house.owner, "notification:new") == []
+    await db.execute(
+        "insert into sessions (id, practice_id, coach_id, client_id, starts_at, ends_at, timezone, currency)"
+        " values ($1, $2, $3, $4, '2099-06-01T22:30Z', '2099-06-01T23:30Z', 'UTC', 'EUR')",
+        uuid7(), house.practice.id, house.coach.user_id, house.client_id,
+    )  # fmt: skip
     again = await store(db, moved(house, 0.9, day=3))
+    (shown,) = again.of(house.coach, "churn:updated")
+    assert shown.context == "has a session booked on Tuesday, 2 June 2099"  # as clocks show it in Berlin
+    assert shown.reasons == devices.of(house.coach, "churn:updated")[0].reasons
+    (news, *_) = risk_news(Change(house.practice.id, house.coach.user_id, "low", shown), [house.coach.user_id])
+    assert news.body.endswith("silent for 19; has a session booked on Tuesday, 2 June 2099")
     assert again.of(house.coach, "notification:new") == []
     assert len(await notifications(db, house.coach)) == 1
 

@@ -45,7 +45,14 @@ async def test_coach_sees_their_day(browser: Browser, api: Api, house: House) ->
     await book(api, house.coach, house.client_id, datetime.now(UTC) + timedelta(days=2), title="Check-in")
     await write(api, house.client, house.coach, "See you then")
     text = (await browser.sign_in(house.coach)).text
-    for words in (house.practice.name, "Check-in", "78 %", "usually every 7 days, silent for 19", "See you then"):
+    for words in (
+        house.practice.name,
+        "Check-in",
+        "78 %",
+        "usually every 7 days, silent for 19",
+        "See you then",
+        "has a session booked on",
+    ):
         assert words in text
     assert re.search(r'class="badge"><span class="count">1</span>', text)
 

@@ -1,6 +1,6 @@
 """Predictions as stored and shown: each client's latest, with its reasons."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from wellio.encoding import to_json
 from wellio.errors import NotFound
 from wellio.learning import answers
 from wellio.learning.answers import Band, Status
+from wellio.learning.next_sessions import NextSession, list_next_sessions
 from wellio.learning.risk_history import RiskPoint, list_risk_history
 from wellio.pages import Page, PageQuery, page_of
 
@@ -129,7 +130,8 @@ class Prediction:
 
     With status not_enough_history the probability is the simple rule's, from the silence alone; all that may be null
     is so for a client whom the learner has not met. `counterfactual` is null also for one who is not late, by their own
-    rhythm, or whose risk did not rise by it. `engagement`: the rank within the practice, 0 to 100.
+    rhythm, or whose risk did not rise by it. `engagement`: the rank within the practice, 0 to 100. `context` puts
+    `next_session_at` into words: the learner knows of no session to come, so no reason takes it into account.
     """
 
     client_id: UUID
@@ -143,6 +145,8 @@ class Prediction:
     as_of: datetime | None
     last_event_id: UUID | None
     status: Status
+    next_session_at: datetime | None
+    context: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,8 @@ async def list_predictions(db: Database, actor: Actor, query: PredictionQuery) -
     async with db.connection() as connection:
         rows = await connection.fetch(LIST_PREDICTIONS, *filters, query.page_size, query.offset)
         total = await connection.fetchval(COUNT_PREDICTIONS, *filters)
-    return page_of([_prediction(row) for row in rows], query=query, total=total)
+        following = await _next_sessions(connection, actor, rows)
+    return page_of([_prediction(row, following) for row in rows], query=query, total=total)
 
 
 async def get_prediction(db: Database | Connection, actor: Actor, client_id: UUID) -> Prediction:
@@ -197,7 +202,11 @@ async def get_prediction(db: Database | Connection, actor: Actor, client_id: UUI
     row = await db.fetchrow(GET_PREDICTION, *actor.scope, client_id)
     if row is None:
         raise NotFound("No such client.")
-    return _prediction(row)
+    return _prediction(row, await _next_sessions(db, actor, [row]))
+
+
+async def _next_sessions(db: Database | Connection, actor: Actor, rows: Sequence[Row]) -> dict[UUID, NextSession]:
+    return await list_next_sessions(db, [actor.practice_id] * len(rows), [row["client_id"] for row in rows])
 
 
 async def get_prediction_over_time(db: Database, actor: Actor, client_id: UUID) -> ClientPrediction:
@@ -228,8 +237,15 @@ async def upsert_predictions(connection: Connection, moved: Sequence[Moved], tol
         [m.event_id for m in moved],
     ]
     rows = await connection.fetch(UPSERT_PREDICTIONS, *columns)
-    event_ids = {row["client_id"]: row["last_event_id"] for row in rows} if chosen else {}
-    return [_change(p, before[p.client], event_ids[p.client]) for p in chosen if p.client in event_ids]
+    if not chosen:
+        return []
+    event_ids = {row["client_id"]: row["last_event_id"] for row in rows}
+    following = await list_next_sessions(connection, [p.practice for p in chosen], [p.client for p in chosen])
+    return [
+        _change(p, before[p.client], event_ids[p.client], following.get(p.client))
+        for p in chosen
+        if p.client in event_ids
+    ]
 
 
 async def _list_before(connection: Connection, predictions: Sequence[answers.Prediction]) -> dict[UUID, Row]:
@@ -239,7 +255,9 @@ async def _list_before(connection: Connection, predictions: Sequence[answers.Pre
     return {row["client_id"]: row for row in rows}
 
 
-def _change(prediction: answers.Prediction, before: Row, event_id: UUID | None) -> Change:
+def _change(
+    prediction: answers.Prediction, before: Row, event_id: UUID | None, following: NextSession | None
+) -> Change:
     shown = Prediction(
         client_id=prediction.client,
         client_name=before["client_name"],
@@ -252,6 +270,8 @@ def _change(prediction: answers.Prediction, before: Row, event_id: UUID | None) 
         as_of=datetime.fromtimestamp(prediction.as_of, UTC),
         last_event_id=event_id,
         status=prediction.status,
+        next_session_at=following.starts_at if following else None,
+        context=following.text if following else None,
     )
     return Change(prediction.practice, before["coach_id"], before["was"], shown)
 
@@ -260,7 +280,8 @@ def _stored(reason: answers.Reason) -> dict[str, Any]:
     return {"code": reason.code, "text": reason.text, "weight": round(reason.weight, WEIGHT_DIGITS)}
 
 
-def _prediction(row: Row) -> Prediction:
+def _prediction(row: Row, next_sessions: Mapping[UUID, NextSession]) -> Prediction:
+    following = next_sessions.get(row["client_id"])
     return Prediction(
         client_id=row["client_id"],
         client_name=row["client_name"],
@@ -273,6 +294,8 @@ def _prediction(row: Row) -> Prediction:
         as_of=row["as_of"],
         last_event_id=row["last_event_id"],
         status=row["status"],
+        next_session_at=following.starts_at if following else None,
+        context=following.text if following else None,
     )
 
 

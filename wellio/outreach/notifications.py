@@ -135,6 +135,7 @@ def risk_news(change: Change, user_ids: Iterable[UUID]) -> list[NewNotification]
     prediction = change.prediction
     if prediction.last_event_id is None or prediction.probability is None:
         return []
+    context = f"; {prediction.context}" if prediction.context else ""
     chance = f"{prediction.probability:.0%} to show no activity in the next {prediction.horizon_days} days"
     return [
         NewNotification(
@@ -142,7 +143,7 @@ def risk_news(change: Change, user_ids: Iterable[UUID]) -> list[NewNotification]
             user_id=user_id,
             kind=AT_RISK,
             title=f"{prediction.client_name} may be about to leave",
-            body=": ".join([chance, *[reason.text for reason in prediction.reasons[:1]]]),
+            body=": ".join([chance, *[reason.text for reason in prediction.reasons[:1]]]) + context,
             data={"client_id": prediction.client_id, "probability": prediction.probability},
             event_id=prediction.last_event_id,
         )
