@@ -212,13 +212,13 @@ async def serve(config: Config, on_ready: Callable[[str, int], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop_or_exit, stop, number)
     async with running(config) as (host, port):
-        _spare_garbage_collection()
+        spare_garbage_collection()
         on_ready(host, port)
         await stop.wait()
         log.info("draining")
 
 
-def _spare_garbage_collection() -> None:
+def spare_garbage_collection() -> None:
     """A full collection walks all objects there are, and the event loop waits: 200 ms with a thousand devices. What is
     there now stays, so it is left out; and collections come when there is more to collect than a burst of requests."""
     gc.collect()

@@ -400,6 +400,19 @@ def test_changes_can_be_drained_piece_by_piece() -> None:
     ]
 
 
+def test_many_outcomes_can_be_drained_a_few_at_a_time() -> None:
+    facts = history()
+    whole = learn(facts)[1]
+    learner = Learner(horizon_days=30.0)
+    learner.apply_all(facts)
+    pieces = []
+    while some := learner.drain_outcomes(100):
+        pieces.append(some)
+    assert [outcome for piece in pieces for outcome in piece] == whole
+    assert len(pieces) > 3
+    assert all(100 <= len(piece) < 100 + LEARN_CHUNK for piece in pieces[:-1])
+
+
 # How well it learns
 
 
@@ -429,7 +442,7 @@ def test_a_checkpoint_is_done_in_pieces() -> None:
     many = 2 * ASK_CHUNK + 1
     learner, _ = learn([visit(START + n, n) for n in range(many)])
     weeks, asked_and_ranked = many // WEEK_CHUNK + 1, many // ASK_CHUNK + 1
-    assert sum(1 for _ in learner.apply(tick(MONDAY))) == weeks + 2 * asked_and_ranked
+    assert sum(1 for _ in learner.apply(tick(MONDAY))) == weeks + 2 + 2 * asked_and_ranked
     assert len([a for a in asked(learner) if a[1] == "weekly"]) == many
     learner.apply_all(in_use(START + 29 * DAY)[20:])
     due = sum(1 for _ in learner.apply(tick(START + 31 * DAY)))

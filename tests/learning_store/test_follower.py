@@ -20,6 +20,7 @@ from wellio.consumers import Superseded
 from wellio.db import Connection, Database
 from wellio.events import Cursor, Event, EventType
 from wellio.learning import follower as followers
+from wellio.learning import snapshots
 from wellio.learning.answers import Outcome
 from wellio.learning.container import SnapshotDamaged, SnapshotVersion
 from wellio.learning.follower import Follower, ask_to_save, get_place, is_saved
@@ -70,6 +71,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followers, "SAVE_SHARE", 1e9)
     monkeypatch.setattr(followers, "GATHER_PAST_S", 1e9)  # stored when saved, and at the end of the log
     monkeypatch.setattr(followers, "POLL_S", 0.005)
+    monkeypatch.setattr(snapshots, "PIECE_BYTES", 1000)
     monkeypatch.setattr(followers, "GATHER_S", 0.001)
 
 

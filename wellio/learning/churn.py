@@ -43,7 +43,7 @@ from wellio.learning.hazard import Pass
 from wellio.learning.inputs import CLIENT_CREATED, Fact, Forget, HorizonSet, Input, Tick
 from wellio.learning.model import sigmoid, sigmoids
 from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, Practice, Running, monday_after
-from wellio.learning.questions import EVENT, KINDS, QUESTION, WEEKLY, Batch, Returns, learn_weeks
+from wellio.learning.questions import EVENT, QUESTION, WEEKLY, Answered, Batch, Returns, learn_weeks
 from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
 from wellio.learning.usual_days import as_if_sooner, late_s
 
@@ -71,7 +71,7 @@ class Learner:
         self._by_id: dict[int, Practice] = {}
         self._changed: dict[int, None] = {}
         self._draining: deque[int] = deque()
-        self._outcomes: list[Outcome] = []
+        self._answered: deque[Answered] = deque()
         self._busy = False
         self._asked: tuple[tuple[int, float, float], Floats, Explanation] | None = None  # by the latest fact
 
@@ -115,11 +115,13 @@ class Learner:
         codes = [waiting.popleft() for _ in range(len(waiting) if most is None else min(most, len(waiting)))]
         return [_new(Key, (practices[code >> 32].id, practices[code >> 32].clients[code & _LOW])) for code in codes]
 
-    def drain_outcomes(self) -> list[Outcome]:
-        """Questions answered since the last call. After each piece of `apply` is not too often: a checkpoint of a large
-        practice makes a hundred thousand, which the garbage collector would visit again and again.
+    def drain_outcomes(self, most: int | None = None) -> list[Outcome]:
+        """Questions answered since the last call, in that order; with `most` about that many at a time, until none is
+        left. A checkpoint of a large practice makes a hundred thousand.
         """
-        outcomes, self._outcomes = self._outcomes, []
+        outcomes: list[Outcome] = []
+        while self._answered and (most is None or len(outcomes) < most):
+            outcomes += self._answered.popleft().outcomes()
         return outcomes
 
     def predict(self, keys: Sequence[Key]) -> list[Prediction]:
@@ -145,7 +147,7 @@ class Learner:
     def freeze(self) -> Frozen:
         """A copy of the state, to be encoded in a thread. Drain the outcomes first: they are not part of it."""
         assert not self._busy, "an input is being applied"
-        assert not self._outcomes, "outcomes not drained"
+        assert not self._answered, "outcomes not drained"
         return freeze(self)
 
     def dump(self) -> bytes:
@@ -224,6 +226,7 @@ class Learner:
         rows = practice.at_risk_rows(monday)
         order = practice.state[rows, ORDER]
         slices = len(rows) // ASK_CHUNK + 1
+        yield
         for i in range(slices):
             some = np.flatnonzero((order >= i / slices) & (order < (i + 1) / slices))
             some = some[np.argsort(order[some])]
@@ -283,18 +286,15 @@ class Learner:
         """Score and learn questions of one queue; each knows the model only as it was when it was asked."""
         known: list[int] = []
         churned: list[bool] = []
-        state, id_, clients, outage_end = practice.state, practice.id, practice.clients, practice.outage_end
-        for i, (asked, probability, rule, row, kind, shown) in enumerate(due.questions.tolist()):
-            due_at = asked + horizon
-            if state[row, ENDED] > asked or outage_end > asked or due_at - practice.last_fact > OUTAGE:
+        state, outage_end = practice.state, practice.outage_end
+        for i, (asked, row) in enumerate(due.questions[["asked", "client"]].tolist()):
+            if state[row, ENDED] > asked or outage_end > asked or asked + horizon - practice.last_fact > OUTAGE:
                 continue  # censored
-            gone = bool(state[row, LAST] <= asked)
-            outcome = (id_, clients[row], asked, due_at, KINDS[kind], probability, rule, bool(shown), gone)
-            self._outcomes.append(_new(Outcome, outcome))
             known.append(i)
-            churned.append(gone)
+            churned.append(bool(state[row, LAST] <= asked))
         if known:
             due = due if len(known) == len(due.x) else due.take(np.array(known))
+            self._answered.append(Answered(practice.id, practice.clients, horizon, due.questions, churned))
             self._teach(practice, horizon, due, churned)
 
     def _teach(self, practice: Practice, horizon: float, known: Batch, churned: list[bool]) -> None:
@@ -310,6 +310,7 @@ class Learner:
                 self._add_weeks(practice, weekly, parts, monday)
                 yield
         self.model.hazard.finish(weekly)
+        yield
         self._count_clients(practice, monday)
         self.model.end_week()
         self._centre()

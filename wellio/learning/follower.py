@@ -38,13 +38,13 @@ SLICE_S = 0.003
 # How long a past's predictions are gathered before they are stored.
 GATHER_PAST_S = 1.0
 # Predictions and outcomes of one transaction: it must be short, because it holds back every consumer.
-CHUNK = 500
+CHUNK = 250
 # Besides when it is asked to (`wellio/jobs/save_snapshot.py`); a large state less often, so that saving takes at most
 # this share of the time.
 SAVE_EVERY_EVENTS = 20_000
 SAVE_SHARE = 0.05
 SAVE_AT_END_S = 5.0
-PREDICT_AT_ONCE = 200
+PREDICT_AT_ONCE = 50
 
 START_LEARNER = """
 insert into consumers (name, xid, position)
@@ -171,19 +171,18 @@ class Follower:
             self._slice_end = perf_counter() + SLICE_S
 
     async def _gather(self) -> None:
-        """Takes from the learner what has changed and what came out."""
+        """Takes from the learner whose prediction has changed."""
         while keys := self._learner.drain_changed(CHUNK):
             for practice, client in keys:
                 self._moved.setdefault(practice, {}).setdefault(client, None)
             await self._breathe()
-        self._outcomes += self._learner.drain_outcomes()
 
     async def _store_moved(self, *, everything: bool) -> None:
         """Stores the predictions of all practices, or of those in the present alone."""
         due = [practice for practice in self._moved if everything or practice in self._present]
         rows: list[Moved] = []
         for practice in due:
-            clients = iter(list(self._moved[practice].items()))
+            clients = iter(self._moved[practice].items())
             while some := list(islice(clients, PREDICT_AT_ONCE)):
                 rows += self._predict(practice, some)
                 await self._breathe()
@@ -209,14 +208,19 @@ class Follower:
 
     async def _tell_place(self) -> None:
         """Stores the outcomes that came out, and how far the learner is."""
-        while self._outcomes or self._told.cursor != self.place.cursor:
-            some = self._outcomes[:CHUNK]
+        while self._next_outcomes() or self._told.cursor != self.place.cursor:
+            some = self._outcomes
             async with self._db.transaction() as connection:
                 await insert_outcomes(connection, some, after=self.place.outcomes)
                 cursor = self.place.cursor
                 self._save_wanted |= bool(await connection.fetchval(TELL_PLACE, NAME, cursor.xid, cursor.position))
-            del self._outcomes[:CHUNK]
+            self._outcomes = []
             self._told = self.place = replace(self.place, outcomes=self.place.outcomes + len(some))
+
+    def _next_outcomes(self) -> list[Outcome]:
+        """Some that came out; the same again until they are stored."""
+        self._outcomes = self._outcomes or self._learner.drain_outcomes(CHUNK)
+        return self._outcomes
 
     async def _is_save_due(self, *, idle: bool) -> bool:
         if self.place.cursor == self._saved.cursor:

@@ -8,10 +8,12 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wellio.learning.answers import Outcome
 from wellio.learning.clients import DAY, WEEK
 from wellio.learning.features import COUNT, Floats
 
@@ -33,6 +35,8 @@ Features16 = NDArray[np.float16]  # a quarter of the memory of what is by far th
 Floats32 = NDArray[np.float32]
 
 CENSORED = -1.0
+
+_new = tuple.__new__
 
 _SMALLEST, _LARGEST = 32, 4096  # rows of a block: small practices stay small, large ones never copy a whole queue
 
@@ -64,6 +68,26 @@ def join(batches: Sequence[Batch]) -> Batch:
     batches = batches or [empty_batch(0)]
     questions, x, back = zip(*batches, strict=True)
     return Batch(np.concatenate(questions), np.concatenate(x), np.concatenate(back))
+
+
+class Answered(NamedTuple):
+    """Questions of one practice and horizon, in seconds, whose answers are known: `churned` [n].
+
+    Kept as they are until they are told: a hundred thousand outcomes would be walked by the garbage collector.
+    """
+
+    practice: UUID
+    clients: Sequence[UUID]
+    horizon: float
+    questions: Questions
+    churned: Sequence[bool]
+
+    def outcomes(self) -> list[Outcome]:
+        id_, clients, horizon = self.practice, self.clients, self.horizon
+        return [
+            _new(Outcome, (id_, clients[row], asked, asked + horizon, KINDS[kind], p, rule, bool(shown), churned))
+            for (asked, p, rule, row, kind, shown), churned in zip(self.questions.tolist(), self.churned, strict=True)
+        ]
 
 
 class Returns(NamedTuple):

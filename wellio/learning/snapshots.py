@@ -5,8 +5,9 @@ A kill at any moment leaves the snapshot before, and what was learnt since is le
 
 import asyncio
 import logging
+import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 KEPT = 3
 # Repetitive floats: level 1 takes most of what there is to gain.
 COMPRESSION = 1
+# Of a state on its way from the database (it goes there in pieces as well): 50 MB at once would hold the event loop.
+PIECE_BYTES = 1 << 20
 # A large state takes longer than a request may.
 STATE_TIMEOUT = "60s"
 STATE_TIMEOUT_S = 60.0
@@ -30,16 +33,10 @@ STATE_TIMEOUT_S = 60.0
 LOCK_KEY = 0x6C6561726E6572
 
 LIST_SNAPSHOTS = "select id, xid, position, events, outcomes from learner_snapshots order by id desc"
-GET_STATE = "select state from learner_snapshots where id = $1"
+GET_STATE_PIECE = "select substring(state from $2 for $3) from learner_snapshots where id = $1"
 GET_NEWEST_ID = "select coalesce(max(id), 0) from learner_snapshots"
 LOCK_SNAPSHOTS = "select pg_advisory_xact_lock($1)"
 SET_TIMEOUT = "select set_config('statement_timeout', $1, true)"
-
-INSERT_SNAPSHOT = """
-insert into learner_snapshots (xid, position, events, outcomes, state)
-values ($1, $2, $3, $4, $5)
-returning id
-"""
 
 DELETE_OLD_SNAPSHOTS = """
 delete from learner_snapshots
@@ -112,7 +109,9 @@ async def _newest_sound(db: Database, refused: Callable[[], None] | None) -> tup
 
 
 async def _load(db: Database, row: Row) -> Learner | None:
-    state = await db.fetchval(GET_STATE, row["id"])
+    state = bytearray()
+    while piece := await db.fetchval(GET_STATE_PIECE, row["id"], len(state) + 1, PIECE_BYTES):
+        state += piece
     try:
         return await asyncio.to_thread(_decode, state)
     except (zlib.error, SnapshotDamaged, SnapshotVersion) as error:
@@ -123,7 +122,7 @@ async def _load(db: Database, row: Row) -> Learner | None:
         return None
 
 
-def _decode(state: bytes) -> Learner:
+def _decode(state: bytes | bytearray) -> Learner:
     return Learner.load(zlib.decompress(state))
 
 
@@ -133,18 +132,46 @@ async def save_learner(db: Database, learner: Learner, place: Place, *, erased: 
     With `erased` clients, whom the learner has forgotten, the snapshots before go in the same transaction, because they
     hold them still, and so does what was predicted of them.
     """
-    state = await asyncio.to_thread(lambda: zlib.compress(learner.dump(), COMPRESSION))
+    state = await asyncio.to_thread(_encode, learner)
     async with db.transaction() as connection:
         await connection.fetchval(LOCK_SNAPSHOTS, LOCK_KEY)
         if await connection.fetchval(GET_NEWEST_ID) != place.snapshot_id:
             raise Superseded("Another process has saved the learner: this one's state is not the latest.")
         await connection.fetchval(SET_TIMEOUT, STATE_TIMEOUT)
-        row = (place.cursor.xid, place.cursor.position, place.events, place.outcomes, state)
-        snapshot_id = await connection.fetchval(INSERT_SNAPSHOT, *row, timeout=STATE_TIMEOUT_S)
+        await _insert_snapshot(connection, place, state)
+        snapshot_id = await connection.fetchval(GET_NEWEST_ID)
         await connection.execute(DELETE_OLD_SNAPSHOTS, 1 if erased else KEPT)
         if erased:
             await connection.execute(DELETE_OF_ERASED, *map(list, zip(*erased, strict=True)))
     return replace(place, snapshot_id=snapshot_id)
+
+
+def _encode(learner: Learner) -> list[bytes]:
+    """Compressed, in pieces: one value of 100 MB would hold the interpreter, and so the event loop, for as long as it
+    is copied."""
+    compressor = zlib.compressobj(COMPRESSION)
+    return [*map(compressor.compress, learner.freeze().pieces()), compressor.flush()]
+
+
+async def _insert_snapshot(connection: Connection, place: Place, state: Sequence[bytes]) -> None:
+    columns = ("xid", "position", "events", "outcomes", "state")
+    numbers = (place.cursor.xid, place.cursor.position, place.events, place.outcomes)
+    source = _copied(numbers, state)
+    await connection.copy_to_table(
+        "learner_snapshots", columns=columns, source=source, format="binary", timeout=STATE_TIMEOUT_S
+    )
+
+
+async def _copied(numbers: Sequence[int], state: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """One row in the binary format of PostgreSQL's COPY, the only way to send a value in pieces."""
+    yield struct.pack("!11sii", b"PGCOPY\n\xff\r\n\0", 0, 0)
+    yield struct.pack("!h", len(numbers) + 1)
+    for number in numbers:
+        yield struct.pack("!iq", 8, number)
+    yield struct.pack("!i", sum(map(len, state)))
+    for piece in state:
+        yield piece
+    yield struct.pack("!h", -1)
 
 
 async def insert_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, after: int) -> None:
