@@ -118,6 +118,8 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         "mails": 0,
         "scheduled_messages": 0,
         "prediction_history": 0,
+        "prediction_outcomes": 0,
+        "attendance_bookings": 0,
         "webhook_deliveries": 0,
     }
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"

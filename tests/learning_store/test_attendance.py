@@ -14,6 +14,8 @@ from wellio.consumers import Consumer
 from wellio.db import Database
 from wellio.events import Event, EventType
 from wellio.ids import uuid7
+from wellio.jobs.clean_up import clean_up
+from wellio.jobs.work import Work
 from wellio.learning.attendance import Attendance
 from wellio.learning.attendance_facts import LEARNT, apply, item_of
 from wellio.learning.attendance_store import NAME, begin_again_if_unreadable, learn_attendance, load_attendance
@@ -159,3 +161,29 @@ def test_whatever_a_payload_holds_is_no_fault() -> None:
         apply(model, [item for item in items if item], {practice: BERLIN})
         assert model.n == 0
     assert item_of(Event(type=EventType.SESSION_BOOKED, practice_id=practice)) is None
+
+
+async def test_old_bookings_go_and_undoing_their_outcome_changes_nothing_learnt(db: Database) -> None:
+    house = await make_house(db)
+    old, new, to_come = [await make_session(db, house, week) for week in range(3)]
+    for week, session_id in enumerate((old, new, to_come)):
+        await record(db, event(EventType.SESSION_BOOKED, house, session_id, week))
+        if session_id != to_come:
+            await record(db, event(EventType.SESSION_MISSED, house, session_id, week))
+    await follow(db)
+    for session_id, days in ((old, 401), (new, 399), (to_come, -1)):
+        await db.execute(
+            "update attendance_bookings set numbers[2] = extract(epoch from now() - make_interval(days => $2))"
+            " where session_id = $1",
+            session_id, days,
+        )  # fmt: skip
+    before = (await learnt(db, house)).dump()
+    assert (await clean_up(Work(Outbox(db))))["attendance_bookings"] == 1
+    kept = await db.fetch("select session_id from attendance_bookings")
+    assert {row["session_id"] for row in kept} == {new, to_come}
+    await record(db, event(EventType.SESSION_NO_SHOW_UNDONE, house, old, 0))
+    await follow(db)
+    assert (await learnt(db, house)).dump() == before
+    await record(db, event(EventType.SESSION_NO_SHOW_UNDONE, house, new, 1))
+    await follow(db)
+    assert (await learnt(db, house)).n == 1

@@ -10,8 +10,8 @@ from wellio.learning.attendance_features import Booking
 from wellio.learning.container import SnapshotDamaged
 
 _NUMBERS = 19
-# Where the numbers hold the answer and whether it was the model's own, as SQL counts.
-PROBABILITY_AT, KNOWN_AT = 11, 12
+# Where the numbers hold the start, the answer and whether it was the model's own, as SQL counts.
+STARTS_AT, PROBABILITY_AT, KNOWN_AT = 2, 11, 12
 
 
 def numbers_of(asked: Asked) -> list[float]:

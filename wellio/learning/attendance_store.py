@@ -21,6 +21,8 @@ from wellio.learning.container import SnapshotDamaged, SnapshotVersion
 log = logging.getLogger(__name__)
 
 NAME = "attendance"
+# Who undoes a miss does it within days; a year of seasons and holidays is on the safe side.
+KEEP_DAYS = 400
 
 GET_MODEL = "select state from attendance_model where id = 1"
 LOCK_MODEL = "select state from attendance_model where id = 1 for update"
@@ -66,6 +68,16 @@ where exists (select from clients where practice_id = $1 and id = $3 for key sha
   and exists (select from sessions where practice_id = $1 and id = $2 for key share)
 on conflict on constraint attendance_bookings_pkey do update
 set attended = excluded.attended, numbers = excluded.numbers, features = excluded.features, learnt = excluded.learnt
+"""
+
+# So many of a practice's at once: of sessions that began so long ago. An outcome that is undone later stays as learnt.
+DELETE_OLD_BOOKINGS = """
+delete from attendance_bookings
+where (practice_id, session_id, client_id) in (
+    select b.practice_id, b.session_id, b.client_id
+    from attendance_bookings b
+    where b.practice_id = $1 and to_timestamp(b.numbers[$3]) < now() - make_interval(days => $2)
+    limit $4)
 """
 
 DELETE_BOOKINGS = """

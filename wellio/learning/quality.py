@@ -25,6 +25,27 @@ OWNERS = frozenset({Role.OWNER})
 # More outcomes than this are sampled evenly: figures of a hundred thousand are sure to the third digit.
 MOST = 100_000
 
+MAX_WEEKS = 104
+# Outcomes older than that are asked about by nobody: the longest time that can be looked at, and the week it begins in.
+KEEP_DAYS = 7 * (MAX_WEEKS + 1)
+
+# So many of a practice's at once. What the client's history shows ($3 days before their last, risk_history.py) stays,
+# and so does what a learner may have to take out again that goes on from the oldest snapshot.
+DELETE_OLD_OUTCOMES = """
+delete from prediction_outcomes
+where seq in (
+    select o.seq
+    from prediction_outcomes o
+    join practices p on p.id = o.practice_id
+    where o.practice_id = $1 and o.asked_at < now() - make_interval(days => $2 + p.churn_horizon_days)
+      and o.seq <= (select min(s.outcomes) from learner_snapshots s)
+      and exists (
+          select from prediction_outcomes n
+          where n.practice_id = $1 and n.client_id = o.client_id
+            and n.asked_at > o.asked_at + make_interval(days => $3))
+    limit $4)
+"""
+
 COUNT_OUTCOMES = "select count(*) from prediction_outcomes where practice_id = $1 and asked_at >= $2"
 
 # One value for all: eight bytes a figure, so that no row becomes an object. $4: of all or of those that people saw.
@@ -39,7 +60,7 @@ where practice_id = $1 and asked_at >= $2 and seq % $3::bigint = 0 and (status =
 
 
 class QualityQuery(Input):
-    weeks: Annotated[int, Field(ge=1, le=104)] = 26
+    weeks: Annotated[int, Field(ge=1, le=MAX_WEEKS)] = 26
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ from wellio.learning.answers import Band, Status, band_of
 KEEP_DAYS = 400
 MOST = 400
 
-DELETE_OLD_HISTORY = "delete from prediction_history where day < current_date - $1::integer"
+# So many of a practice's at once.
+DELETE_OLD_HISTORY = """
+delete from prediction_history
+where (practice_id, client_id, day) in (
+    select h.practice_id, h.client_id, h.day
+    from prediction_history h
+    where h.practice_id = $1 and h.day < current_date - $2::integer
+    limit $3)
+"""
 
 # An outcome's probability is the one shown when it was asked, and its event, if it was asked after one, is the client's
 # at that moment.
