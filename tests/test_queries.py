@@ -15,6 +15,7 @@ import wellio.db
 from tests.api import Api
 from tests.conftest import SECRET
 from tests.factories import House, make_client, make_user, sign_in
+from tests.handlers.booking import book, days_ahead, open_all_day
 from wellio.accounts.actors import Role
 from wellio.accounts.tokens import Tokens
 from wellio.app import running
@@ -23,6 +24,7 @@ from wellio.db import Database
 from wellio.handlers.routes import Route
 from wellio.handlers.table import ROUTES
 from wellio.ids import uuid7
+from wellio.learning.optimal_scheduling import OptimalQuery, recommend_slots
 from wellio.logs import REQUEST_ID
 from wellio.pages import Page
 from wellio.practice.analytics import analytics_summary
@@ -259,7 +261,7 @@ async def test_summaries_run_as_many_queries_for_a_large_practice_as_for_a_small
         return len(queries)
 
     try:
-        found = []
+        found: list[tuple[int, int]] = []
         for _ in range(2):
             await fill_more(db, house)
             analytics = await asked(lambda: analytics_summary(listening, house.owner, year, Forecasts(), now=now))
@@ -267,3 +269,27 @@ async def test_summaries_run_as_many_queries_for_a_large_practice_as_for_a_small
     finally:
         await listening.close()
     assert found == [(14, 12)] * 2
+
+
+async def test_recommended_times_run_as_many_queries_for_two_months_as_for_a_day(
+    api: Api, house: House, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_type = await open_all_day(api, house)
+    for days in (3, 4, 8):
+        assert (await book(api, house.client, session_type, days_ahead(days))).status == 201
+    queries = _listen(monkeypatch)
+    listening = await wellio.db.open_database(config.database_url or "", min_size=1)
+
+    async def asked(days: int) -> tuple[int, int]:
+        asked = {"from": days_ahead(2).isoformat(), "to": days_ahead(2 + days).isoformat(), "limit": 50}
+        query = OptimalQuery.model_validate(asked | {"client_id": house.client_id})
+        await recommend_slots(listening, house.coach, query)  # the driver asks for types once
+        queries.clear()
+        return (await recommend_slots(listening, house.coach, query)).offered, len(queries)
+
+    try:
+        (few, queries_for_few), (many, queries_for_many) = await asked(1), await asked(60)
+    finally:
+        await listening.close()
+    assert few * 50 < many
+    assert queries_for_few == queries_for_many <= 20

@@ -249,11 +249,11 @@ class Attendance:
         return rate_of(self.practices.get(practice), PRIOR_RATE)
 
     def standardise(self, x: Floats) -> Floats:
-        """Clipped, a 1 at the end; 0 where nothing has varied yet."""
-        z = np.ones(len(x) + 1)
+        """Features [d] or [n, d], clipped, a 1 at the end; 0 where nothing has varied yet."""
+        z = np.ones((*x.shape[:-1], x.shape[-1] + 1))
         sd = np.sqrt(self.variance)
         sd[sd < 1e-6] = np.inf
-        np.clip((x - self.mean) / sd, -CLIP, CLIP, out=z[:-1])
+        np.clip((x - self.mean) / sd, -CLIP, CLIP, out=z[..., :-1])
         return z
 
     def probability(self, z: Floats) -> float:

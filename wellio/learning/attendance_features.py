@@ -120,7 +120,7 @@ def features_of(
 ) -> list[float]:
     """In the order of NAMES, `extra` after them. `history`: decayed to the booking; `pending`: the starts of what else
     the client has booked and is to come."""
-    same = 0.0 if booking.waited else 1.0
+    same, band = 0.0 if booking.waited else 1.0, booking.band
     person = _person(booking, history, practice_rate, pending)
     lead = booking.lead_days
     return [
@@ -128,7 +128,7 @@ def features_of(
         *(logit(practice_rate), float(booking.group), float(booking.by_client), float(booking.priced)),
         math.log(max(booking.minutes, 1.0)),
         *(float(day == booking.weekday) for day in range(WEEKDAYS)),
-        *(float(band == booking.band) for band in range(BANDS)),
+        *(float(each == band) for each in range(BANDS)),
         *person,
         *(value * same for value in person),
         *booking.extra,

@@ -132,7 +132,7 @@ def _of_model(model: Attendance, candidates: Sequence[Candidate], own: Sequence[
     pending = list(model.pending.get((first.practice, first.client), {}).values())
     pending = [starts for starts in pending if starts >= first.booked_at]
     x = np.array([features_of(candidate.booking, own, rate, pending) for candidate in candidates])
-    z = np.array([model.standardise(row) for row in x])
+    z = model.standardise(x)
     z[:, SLOT_FEATURES] = 0.0  # weekdays and hours are told apart by the rates
     found = np.array([model.probability(row) for row in z])
     base = float(found.mean()) if model.n >= MIN_OUTCOMES else rate_of(own, rate)

@@ -154,8 +154,10 @@ def subtract(intervals: Iterable[Interval], holes: Sequence[Interval]) -> Iterat
     """What is left of disjoint `intervals`, in order, without `holes`, which are disjoint and in order."""
     for start, end in intervals:
         for hole_start, hole_end in holes:
-            if hole_end <= start or hole_start >= end:
+            if hole_end <= start:
                 continue
+            if hole_start >= end:
+                break
             if hole_start > start:
                 yield start, hole_start
             start = hole_end
