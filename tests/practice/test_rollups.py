@@ -13,11 +13,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.factories import House, make_client, make_house
+from tests.owner import as_owner
 from wellio.db import Database
+from wellio.errors import Unavailable
 from wellio.ids import uuid7
 from wellio.jobs.roll_up_days import rebuild_rollups, roll_up_days
 from wellio.jobs.work import Work
 from wellio.outbox import Outbox
+from wellio.practice.rollups import DAYS_AT_ONCE
 
 # Days of 23 and of 25 hours in several of the zones, quarters of an hour off UTC, and a midnight that comes twice.
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "America/Havana", "Pacific/Auckland", "UTC")
@@ -248,3 +251,48 @@ async def test_rebuilding_mends_what_is_wrong_and_tells_of_its_progress(
     assert await read(db, house.practice.id, rolled=True) == await recounted(db, house.practice.id)
     assert counts["days"] > 0
     assert told[-1] == f"practice 1 of 1: {counts['days']} days"
+
+
+# As the server does with a statement that takes too long: one that counts more days than these is cancelled.
+CANCEL_WHAT_COUNTS_TOO_MUCH = """
+create function cancel_what_counts_too_much() returns trigger language plpgsql as $$
+begin
+    if (select count(distinct day) from counted) > {most} then
+        raise exception 'canceling statement due to statement timeout' using errcode = 'query_canceled';
+    end if;
+    return null;
+end $$;
+create trigger cancel_what_counts_too_much after insert on daily_figures
+    referencing new table as counted for each statement execute function cancel_what_counts_too_much();
+"""
+
+
+async def test_days_too_full_for_a_statements_time_are_counted_fewer_at_once(
+    db: Database, outbox: Outbox, house: House
+) -> None:
+    fewer = DAYS_AT_ONCE // 4
+    await as_owner(db, CANCEL_WHAT_COUNTS_TOO_MUCH.format(most=fewer))
+    await db.execute("update clients set created_at = $1", BEGIN)
+    await db.execute(
+        "insert into sessions (id, practice_id, coach_id, client_id, starts_at, ends_at, timezone, currency)"
+        " select gen_random_uuid(), $1, $2, $3, t, t + interval '1 hour', 'UTC', 'EUR'"
+        " from generate_series($4::timestamptz, $4::timestamptz + interval '29 days', interval '1 day') t",
+        house.practice.id, house.coach.user_id, house.client_id, BEGIN,
+    )  # fmt: skip
+    await db.execute("delete from rollup_changes")  # of the day on which the clients were made
+    told: list[str] = []
+    assert await rebuild_rollups(Work(outbox, told=told.append)) == {"practices": 1, "days": 30}
+    assert told == [f"practice 1 of 1: {days} days" for days in range(fewer, 31, fewer)]
+    assert await read(db, house.practice.id, rolled=True) == await recounted(db, house.practice.id)
+
+
+async def test_day_too_full_for_a_statements_time_is_told_and_counted_by_who_reads(
+    db: Database, outbox: Outbox, house: House
+) -> None:
+    history = History(db, house, random.Random(3))
+    for _ in range(10):
+        await history.book()
+    await as_owner(db, CANCEL_WHAT_COUNTS_TOO_MUCH.format(most=0))
+    with pytest.raises(Unavailable):
+        await roll_up_days(Work(outbox))
+    assert await read(db, house.practice.id) == await recounted(db, house.practice.id)
