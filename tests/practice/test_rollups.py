@@ -282,7 +282,7 @@ async def test_days_too_full_for_a_statements_time_are_counted_fewer_at_once(
     await db.execute("delete from rollup_changes")  # of the day on which the clients were made
     told: list[str] = []
     assert await rebuild_rollups(Work(outbox, told=told.append)) == {"practices": 1, "days": 30}
-    assert told == [f"practice 1 of 1: {days} days" for days in range(fewer, 31, fewer)]
+    assert list(dict.fromkeys(told)) == [f"practice 1 of 1: {days} days" for days in range(fewer, 31, fewer)]
     assert await read(db, house.practice.id, rolled=True) == await recounted(db, house.practice.id)
 
 
