@@ -10,20 +10,15 @@ and the quickest, in milliseconds. `counted` is the same before any day is rolle
 import argparse
 import asyncio
 import json
-import os
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
 import aiohttp
 import asyncpg
 from clients import fill
-from limits import SECRET, make_token, server
+from servers import own_server
 
 from wellio.db import open_database
-from wellio.embedded import start
 from wellio.practice.rollups import roll_up
 
 # Of each client as many, over the year until now; three in four attended. A coach's sessions follow each other.
@@ -136,22 +131,11 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=80_000)
     parser.add_argument("--only", default="", help="what the names of the requests have in them")
     options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wellio-analytics-")))
-        folder.chmod(0o711)
-        running = stack.enter_context(start(folder / "data", postgres=True, redis=True)).running
-        environment = os.environ | {
-            "DATABASE_URL": running.database_url or "", "REDIS_URL": running.redis_url or "", "PORT": "0",
-            "JWT_SECRET": SECRET, "WELLIO_DEMO": "0", "LOG_LEVEL": "error", "WELLIO_DATA_DIR": str(folder / "var"),
-            "RATE_LIMIT_SCALE": "1000000",
-        }  # fmt: skip
-        url = stack.enter_context(server(environment, limited=True))
-        assert running.database_url
-        token = asyncio.run(make_token(running.database_url))
-        asyncio.run(fill_all(running.database_url, options))
-        counted = asyncio.run(measure(url, token, options))
-        rolled_in = asyncio.run(roll(running.database_url))
-        rolled = asyncio.run(measure(url, token, options))
+    with own_server("analytics") as served:
+        asyncio.run(fill_all(served.database_url, options))
+        counted = asyncio.run(measure(served.url, served.token, options))
+        rolled_in = asyncio.run(roll(served.database_url))
+        rolled = asyncio.run(measure(served.url, served.token, options))
         print(json.dumps({"rolling up": rolled_in, "counted": counted, "rolled": rolled}, indent=1))
 
 

@@ -10,26 +10,18 @@ Prints one JSON object; times are seconds from a round's begin to its last answe
 import argparse
 import asyncio
 import json
-import os
 import statistics
-import sys
-import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import aiohttp
 import asyncpg
-from limits import ROOT, SECRET, make_token, server
-
-sys.path.insert(0, str(ROOT))
+from servers import SECRET, own_server
 
 from wellio.accounts.tokens import Tokens
-from wellio.embedded import start
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 ROUND_THE_CLOCK = [{"starts": "00:00", "ends": "24:00"}]
@@ -109,18 +101,8 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=50)
     options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wellio-bookings-")))
-        folder.chmod(0o711)
-        running = stack.enter_context(start(folder / "data", postgres=True, redis=True)).running
-        environment = os.environ | {
-            "DATABASE_URL": running.database_url, "REDIS_URL": running.redis_url, "PORT": "0", "JWT_SECRET": SECRET,
-            "WELLIO_DEMO": "0", "LOG_LEVEL": "error", "WELLIO_DATA_DIR": str(folder / "var"),
-            "RATE_LIMIT_SCALE": "1000000",
-        }  # fmt: skip
-        url = stack.enter_context(server(environment, limited=True))
-        token = asyncio.run(make_token(running.database_url))
-        print(json.dumps(asyncio.run(measure(f"{url}/api/v1", token, running.database_url, options))))
+    with own_server("bookings") as served:
+        print(json.dumps(asyncio.run(measure(f"{served.url}/api/v1", served.token, served.database_url, options))))
 
 
 if __name__ == "__main__":

@@ -11,21 +11,12 @@ request the median, the slowest of a hundred and the quickest (what it takes whe
 import argparse
 import asyncio
 import json
-import os
 import statistics
-import sys
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
 import aiohttp
 import asyncpg
-from limits import ROOT, SECRET, make_token, server
-
-sys.path.insert(0, str(ROOT))
-
-from wellio.embedded import start
+from servers import own_server
 
 # Every fortieth archived, ten coaches, up to three of thirty tags, nine in ten with a prediction.
 FILL_CLIENTS = """
@@ -116,20 +107,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=60, help="of each kind")
     parser.add_argument("--clients", type=int, default=20_000)
     options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wellio-clients-")))
-        folder.chmod(0o711)
-        running = stack.enter_context(start(folder / "data", postgres=True, redis=True)).running
-        environment = os.environ | {
-            "DATABASE_URL": running.database_url or "", "REDIS_URL": running.redis_url or "", "PORT": "0",
-            "JWT_SECRET": SECRET, "WELLIO_DEMO": "0", "LOG_LEVEL": "error", "WELLIO_DATA_DIR": str(folder / "var"),
-            "RATE_LIMIT_SCALE": "1000000",
-        }  # fmt: skip
-        url = stack.enter_context(server(environment, limited=True))
-        assert running.database_url
-        token = asyncio.run(make_token(running.database_url))
-        asyncio.run(fill(running.database_url, options.clients))
-        print(json.dumps(asyncio.run(measure(url, token, options)), indent=1))
+    with own_server("clients") as served:
+        asyncio.run(fill(served.database_url, options.clients))
+        print(json.dumps(asyncio.run(measure(served.url, served.token, options)), indent=1))
 
 
 if __name__ == "__main__":

@@ -10,30 +10,21 @@ of the first is stopped (SIGSTOP) and the rounds go on. Prints one JSON object; 
 import argparse
 import asyncio
 import json
-import os
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
+from servers import environment_of, make_token, own_folder, serving
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+from wellio.embedded import start
+from wellio.embedded.binaries import find_redis
 
-from wellio.accounts.tokens import Tokens  # noqa: E402
-from wellio.embedded import start  # noqa: E402
-from wellio.embedded.binaries import find_redis  # noqa: E402
-from wellio.ids import uuid7  # noqa: E402
-
-SECRET = "a signing key for the bench: 0123456789 abcdefghijklmnopqrstuvwxyz"
 WITHOUT = """
 import runpy
 from wellio import limits
@@ -45,17 +36,6 @@ runpy.run_module("wellio", run_name="__main__")
 
 
 @contextmanager
-def server(environment: dict[str, str], *, limited: bool) -> Iterator[str]:
-    command = [sys.executable, *(("-m", "wellio") if limited else ("-c", WITHOUT))]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield next(line for line in process.stdout if line.startswith("ready ")).split()[1]
-        finally:
-            process.terminate()
-
-
-@contextmanager
 def own_redis(port: int) -> Iterator[subprocess.Popen[bytes]]:
     command = [str(find_redis(None)), "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -63,22 +43,6 @@ def own_redis(port: int) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
-
-
-async def make_token(database_url: str) -> str:
-    connection = await asyncpg.connect(database_url)
-    practice, user, session = uuid7(), uuid7(), uuid7()
-    await connection.execute("insert into practices (id, name, timezone) values ($1, 'Bench', 'UTC')", practice)
-    await connection.execute(
-        "insert into users (id, practice_id, role, name, email, password_hash, timezone)"
-        " values ($1, $2, 'owner', 'Busy', 'busy@example.org', 'none', 'UTC')", user, practice,
-    )  # fmt: skip
-    await connection.execute(
-        "insert into auth_sessions (id, practice_id, user_id, expires_at) values ($1, $2, $3, now() + '1 day')",
-        session, practice, user,
-    )  # fmt: skip
-    await connection.close()
-    return Tokens(SECRET).issue_access(user_id=user, practice_id=practice, session_id=session)
 
 
 async def round_of(session: aiohttp.ClientSession, url: str, requests: int) -> list[float]:
@@ -126,18 +90,13 @@ def main() -> None:
     parser.add_argument("--redis-port", type=int, default=46379, help="a free one, for the Redis that is stopped")
     options = parser.parse_args()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wellio-limits-")))
-        folder.chmod(0o711)
+        folder = stack.enter_context(own_folder("limits"))
         running = stack.enter_context(start(folder / "data", postgres=True, redis=False)).running
         redis = stack.enter_context(own_redis(options.redis_port))
-        environment = os.environ | {
-            "DATABASE_URL": running.database_url, "REDIS_URL": f"redis://127.0.0.1:{options.redis_port}", "PORT": "0",
-            "JWT_SECRET": SECRET, "WELLIO_DEMO": "0", "LOG_LEVEL": "error", "WELLIO_DATA_DIR": str(folder / "var"),
-            "RATE_LIMIT_SCALE": "1000000",
-        }  # fmt: skip
+        environment = environment_of(folder, running.database_url, f"redis://127.0.0.1:{options.redis_port}")
         urls = {
-            "limited": stack.enter_context(server(environment, limited=True)),
-            "without": stack.enter_context(server(environment, limited=False)),
+            "limited": stack.enter_context(serving(environment, [sys.executable, "-m", "wellio"])),
+            "without": stack.enter_context(serving(environment, [sys.executable, "-c", WITHOUT])),
         }
         token = asyncio.run(make_token(running.database_url))
         print(json.dumps(asyncio.run(measure(urls, token, redis, options)), indent=1))

@@ -23,7 +23,7 @@ from uuid import UUID
 
 import asyncpg
 from argon2 import PasswordHasher
-from limits import ROOT, SECRET
+from servers import ROOT, SECRET
 
 PASSWORD = "Bench-pass-1"
 COACHES, MEMBERS = 5, 500

@@ -10,23 +10,14 @@ some six in ten are booked, and a year of sessions lies behind. Prints one JSON 
 import argparse
 import asyncio
 import json
-import os
 import statistics
-import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
-from limits import ROOT, SECRET, make_token, server
-
-sys.path.insert(0, str(ROOT))
-
-from wellio.embedded import start
+from servers import own_server
 
 DAY = timedelta(days=1)
 HOURS = [{"starts": "08:00", "ends": "18:00"}]
@@ -87,18 +78,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=300)
     options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wellio-slots-")))
-        folder.chmod(0o711)
-        running = stack.enter_context(start(folder / "data", postgres=True, redis=True)).running
-        environment = os.environ | {
-            "DATABASE_URL": running.database_url, "REDIS_URL": running.redis_url, "PORT": "0", "JWT_SECRET": SECRET,
-            "WELLIO_DEMO": "0", "LOG_LEVEL": "error", "WELLIO_DATA_DIR": str(folder / "var"),
-            "RATE_LIMIT_SCALE": "1000000",
-        }  # fmt: skip
-        url = stack.enter_context(server(environment, limited=True))
-        token = asyncio.run(make_token(running.database_url))
-        print(json.dumps(asyncio.run(measure(url, token, running.database_url, options.requests))))
+    with own_server("slots") as served:
+        print(json.dumps(asyncio.run(measure(served.url, served.token, served.database_url, options.requests))))
 
 
 if __name__ == "__main__":
