@@ -85,9 +85,22 @@ async def test_what_follows_from_the_log_does_not_wait_for_the_disk(database_url
     assert boot == "on"
     assert await changes.fetchval(source) != "client"
     over = outbox.over(following)
-    waiting = asyncio.ensure_future(over.wait(60))
+    waiting = asyncio.ensure_future(over.wait(over.stored, 60))
     await asyncio.sleep(0)
     outbox.wake()
     await waiting
     await following.close()
     await changes.close()
+
+
+async def test_what_is_stored_while_a_follower_looks_is_not_waited_for(outbox: Outbox) -> None:
+    one, two = outbox.stored, outbox.over(outbox.db).stored
+    outbox.wake()
+    async with asyncio.timeout(5):
+        await outbox.wait(one, 60)
+        await outbox.over(outbox.db).wait(two, 60)
+    waiting = asyncio.ensure_future(outbox.wait(outbox.stored, 60))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outbox.wake()
+    await waiting

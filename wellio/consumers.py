@@ -36,7 +36,7 @@ GET_CURSOR = "select xid, position from consumers where name = $1"
 
 # The end of the next batch. All rows up to it are final: see wellio/outbox.py.
 GET_BATCH_END = """
-select xid, position
+select xid, position, count(*) over () as events
 from (
     select xid, position
     from events
@@ -122,29 +122,32 @@ class Consumer:
         assert row is not None
         self._cursor = _cursor_of(row)
         while True:
+            before = self._outbox.stored
             if not await self.step():
-                await self._outbox.wait(POLL_S)
+                await self._outbox.wait(before, POLL_S)
                 await asyncio.sleep(GATHER_S)
 
     async def step(self) -> bool:
-        """Takes the next batch; False when there was none."""
-        row = await self._db.fetchrow(GET_BATCH_END, self._cursor.xid, self._cursor.position, BATCH)
-        self._retry_s = 0.0
-        if row is None:
-            return False
-        end = _cursor_of(row)
-        events = await self._events_to(end)
+        """Takes the next batch; False when it was the last for now."""
+        async with self._db.connection() as connection:
+            row = await connection.fetchrow(GET_BATCH_END, self._cursor.xid, self._cursor.position, BATCH)
+            self._retry_s = 0.0
+            if row is None:
+                return False
+            end = _cursor_of(row)
+            events = await self._events_to(connection, end)
+            if not events:
+                await self._advance(connection, end)
         if events:
             await self._take(events, end)
-        else:
-            async with self._db.transaction() as connection:
-                await self._advance(connection, end)
         self._cursor = end
-        return True
+        return int(row["events"]) == BATCH
 
-    async def _events_to(self, end: Cursor) -> list[Event]:
+    async def _events_to(self, connection: Connection, end: Cursor) -> list[Event]:
         start = self._cursor
-        rows = await self._db.fetch(LIST_EVENTS_OF_TYPES, start.xid, start.position, end.xid, end.position, self._types)
+        rows = await connection.fetch(
+            LIST_EVENTS_OF_TYPES, start.xid, start.position, end.xid, end.position, self._types
+        )
         return [_event(row) for row in rows]
 
     async def _take(self, events: Sequence[Event], end: Cursor) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -66,14 +66,17 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         with told_plainly():
-            connection = await self._acquire()
+            connection = await self.acquire()
             try:
                 yield connection
             finally:
-                await self.pool.release(connection)
-                self._given_back += 1
+                await self.release(connection)
 
-    async def _acquire(self) -> "asyncpg.pool.PoolConnectionProxy[Row]":
+    async def release(self, connection: "asyncpg.pool.PoolConnectionProxy[Row]") -> None:
+        await self.pool.release(connection)
+        self._given_back += 1
+
+    async def acquire(self) -> "asyncpg.pool.PoolConnectionProxy[Row]":
         until = time.monotonic() + CROWD_TIMEOUT_S
         while True:
             before = self._given_back
@@ -109,6 +112,33 @@ class Database:
 
     async def close(self) -> None:
         await self.pool.close()
+
+
+class KeptConnection:
+    """One connection for one task's statements, while they follow on one another: the pool makes each that is given
+    back as it was, which is a round trip, and whoever waits for the result would wait for that too."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._connection: asyncpg.pool.PoolConnectionProxy[Row] | None = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Kept after the block; given back when the block raises, as it may have been lost."""
+        with told_plainly():
+            try:
+                if self._connection is None:
+                    self._connection = await self._db.acquire()
+                yield self._connection
+            except BaseException:
+                await self.give_back()
+                raise
+
+    async def give_back(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*AWAY):  # the pool has closed it then
+                await self._db.release(connection)
 
 
 @contextmanager

@@ -69,6 +69,23 @@ class Transaction:
         return bool(self._events)
 
 
+class Stored:
+    """How often something was stored in the log by this process, and a signal for those who wait for the next time."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._again = asyncio.Event()
+
+    def tell(self) -> None:
+        self.times += 1
+        told, self._again = self._again, asyncio.Event()
+        told.set()
+
+    async def wait(self, after: int, timeout_s: float) -> None:
+        if self.times == after:
+            await wait_within(self._again, timeout_s)
+
+
 class Outbox:
     """Opens the transactions that change something, and wakes who follows the log after each commit.
 
@@ -78,13 +95,13 @@ class Outbox:
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        self._woken = asyncio.Event()
+        self._stored = Stored()
         self._turns = asyncio.Semaphore(CHANGES_AT_ONCE)
 
     def over(self, db: Database) -> "Outbox":
         """The same log by another pool: it wakes and is woken as this one."""
         other = Outbox(db)
-        other._woken = self._woken
+        other._stored = self._stored
         return other
 
     @asynccontextmanager
@@ -111,12 +128,17 @@ class Outbox:
             self._turns.release()
 
     def wake(self) -> None:
-        self._woken.set()
+        self._stored.tell()
 
-    async def wait(self, timeout_s: float) -> None:
-        """Until something was stored here, or `timeout_s` (another process stores without waking us)."""
-        await wait_within(self._woken, timeout_s)
-        self._woken.clear()
+    @property
+    def stored(self) -> int:
+        """For `wait`: to be taken before looking into the log."""
+        return self._stored.times
+
+    async def wait(self, after: int, timeout_s: float) -> None:
+        """Until something was stored here since `stored` was `after`, or `timeout_s` (another process stores without
+        waking us)."""
+        await self._stored.wait(after, timeout_s)
 
 
 async def insert_events(connection: Connection, events: Sequence[Event]) -> None:

@@ -16,6 +16,7 @@ import asyncpg
 from wellio.accounts.actors import Actor
 from wellio.chat.batches import Stored, Waiting, store_at_once, store_locked
 from wellio.chat.values import Message, NewMessage, Sent
+from wellio.db import KeptConnection
 from wellio.errors import Unavailable
 from wellio.idempotency import Once
 from wellio.live import Live, Place
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 MAX_BATCH = 64
 MAX_WAITING = 2048
 LANES = 2
-# Who follows the log is woken for many batches at once: each of their commits waits for the disk as ours do.
-WAKE_AFTER_S = 0.1
 
 Store = Callable[[Sequence[Waiting]], Awaitable[Stored]]
 STUCK = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
@@ -69,11 +68,11 @@ class _Lane:
 
     def __init__(self, outbox: Outbox, live: Live, metrics: Metrics) -> None:
         self._outbox, self._live, self._metrics = outbox, live, metrics
+        self._kept = KeptConnection(outbox.db)
         self._waiting: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._waking: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="message writer")
@@ -83,9 +82,6 @@ class _Lane:
         self._arrived.set()
         if self._task is not None:
             await self._task
-        if self._waking is not None:
-            self._waking.cancel()
-            self._wake()
 
     def post(self, actor: Actor, new: NewMessage, once: Once | None) -> asyncio.Future[Sent]:
         if self._stopping or len(self._waiting) >= MAX_WAITING:
@@ -100,13 +96,16 @@ class _Lane:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
-                count = min(MAX_BATCH, len(self._waiting))
-                batch = [self._waiting.popleft() for _ in range(count)]
+                batch = self._next_batch()
                 try:
                     await self._store(batch)
                 except Exception:
                     log.exception("message batch failed")
                     _fail(batch, RuntimeError("message batch failed"))
+            await self._kept.give_back()
+
+    def _next_batch(self) -> list[Waiting]:
+        return [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
 
     async def _store(self, batch: Sequence[Waiting]) -> None:
         """At once where that is possible; with the locks taken first what was stale."""
@@ -119,7 +118,7 @@ class _Lane:
             await self._try(self._store_locked, rest)
 
     async def _store_at_once(self, batch: Sequence[Waiting]) -> Stored:
-        async with self._outbox.db.connection() as connection:
+        async with self._kept.connection() as connection:
             return await store_at_once(connection, batch)
 
     async def _store_locked(self, batch: Sequence[Waiting]) -> Stored:
@@ -149,9 +148,10 @@ class _Lane:
             _fail(parts[0], error)
 
     def _tell(self, stored: Stored) -> None:
-        """After the commit. The senders go on only when everybody's devices have been told."""
-        if stored.messages and self._waking is None:
-            self._waking = asyncio.get_running_loop().call_later(WAKE_AFTER_S, self._wake)
+        """After the commit. The senders go on only when everybody's devices have been told.
+
+        Who follows the log is not woken: it looks several times a second, which under a stream of messages is enough.
+        """
         for waiting, outcome in stored.outcomes.items():
             if waiting.sent.done():  # whoever sent it has gone; it is stored all the same
                 continue
@@ -164,10 +164,6 @@ class _Lane:
             self._live.publish(stored.audiences[message.conversation_id], "message:new", message, place=place)
         self._metrics.messages.inc(len(stored.messages))
         self._metrics.message_batch.observe(len(stored.messages))
-
-    def _wake(self) -> None:
-        self._waking = None
-        self._outbox.wake()
 
 
 def is_plain(batch: Sequence[Waiting]) -> bool:

@@ -107,8 +107,9 @@ class Follower:
         log.info("The learner goes on", extra={"events": place.events})
         try:
             while True:
+                before = self._outbox.stored
                 if not await _patiently(lambda: _to_its_end(self.step())):
-                    await self._outbox.wait(POLL_S)
+                    await self._outbox.wait(before, POLL_S)
                     await asyncio.sleep(GATHER_S)
         except asyncio.CancelledError:
             await _to_its_end(self._save_at_the_end())

@@ -97,11 +97,10 @@ class Devices:
     def get(self, connection: str) -> Device | None:
         return self._by_connection.get(connection)
 
-    def of(self, user_ids: Iterable[UUID]) -> Iterator[Device]:
-        for user_id in user_ids:
-            devices = self._by_user.get(user_id)
-            if devices is not None:
-                yield from devices.values()
+    def of(self, user_ids: Iterable[UUID]) -> list[Device]:
+        known = self._by_user
+        devices = [known[user_id] for user_id in user_ids if user_id in known]
+        return [device for each in devices for device in each.values()]
 
     def count_of(self, user_id: UUID) -> int:
         return len(self._by_user.get(user_id, ()))

@@ -8,6 +8,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 from aiohttp import web
@@ -31,18 +32,15 @@ class Encoded(Packet):  # type: ignore[misc]
         super().__init__(MESSAGE)
         self.payload = payload
         self._text: str | None = None
-        self._frame: bytes | None = None
 
     @property
     def size(self) -> int:
         return len(self.payload)
 
-    @property
+    @cached_property
     def frame(self) -> bytes:
         """As one unmasked WebSocket text frame (RFC 6455, 5.2)."""
-        if self._frame is None:
-            self._frame = frame_of(self.payload)
-        return self._frame
+        return frame_of(self.payload)
 
     def encode(self, b64: bool = False) -> str:  # noqa: FBT001, FBT002 - engineio's signature
         if self._text is None:
@@ -129,8 +127,13 @@ class Outgoing:
 
     def put_nowait(self, packet: Packet | None) -> None:
         """None ends the writer. What comes after an abort goes nowhere."""
+        # engineio's own (pings) go by its writer, which would else take the connection for dead: it waits for a packet
+        # no longer than a ping's interval and timeout.
+        if isinstance(packet, Encoded) and self._may_write():
+            self._write(packet)
+            return
         if packet is not None:
-            if self.aborted or self._written(packet):
+            if self.aborted:
                 return
             self.flush()
             if self._too_much(packet):
@@ -250,23 +253,24 @@ class Outgoing:
         socket = self._socket
         return socket is not None and socket.upgraded and not socket.upgrading
 
-    def _written(self, packet: Packet) -> bool:
-        """Whether it goes to the WebSocket: nothing is before it in the queue, and the WebSocket takes more."""
+    def _may_write(self) -> bool:
+        """Whether the next packet may go to the WebSocket: nothing is before it in the queue, and it takes more."""
+        if self._frames:  # as those before it in this turn
+            return self._takes_more()
         waiting = self._writer
-        # engineio's own (pings) go by its writer, which would else take the connection for dead: it waits for a packet
-        # no longer than a ping's interval and timeout.
-        if not isinstance(packet, Encoded):
-            return False
-        if self._packets or waiting is None or waiting.done() or not self._takes_more():
-            return False
-        frame = packet.frame
+        return (
+            not self._packets and waiting is not None and not waiting.done() and not self.aborted and self._takes_more()
+        )
+
+    def _write(self, packet: Encoded) -> None:
+        """At the end of this turn."""
         if not self._frames:
             self._turn.add(self)
+        frame = packet.frame
         self._frames.append(frame)
         self._frames_size += len(frame)
         if self._frames_size > MAX_FRAMES_BYTES:
             self.flush()
-        return True
 
     def flush(self) -> None:
         """Hands what was written in this turn of the event loop to the operating system."""
