@@ -48,6 +48,21 @@ def test_each_active_event_asks_and_context_does_not() -> None:
     assert asked(learner) == [(START, "event"), (START + DAY, "event")]
 
 
+def test_a_long_chat_asks_a_few_times_and_moves_the_prediction_with_each_message() -> None:
+    learner, _ = learn(history())
+    start = learner.practices[0].clock + 2 * DAY
+    before = asked(learner)
+    told = []
+    for n in range(70):
+        learner.apply_all([visit(start + 60 * n, kind="message_sent")])
+        told += learner.predict(learner.drain_changed())[-1:]
+    chat = [(at - start) / 60 for at, _ in asked(learner) if at not in dict(before)]
+    assert chat == [*range(16), 31, 63]
+    assert len({(answer.as_of, answer.probability) for answer in told}) == 70
+    learner.apply_all([visit(start + 0.6 * DAY)])  # another visit
+    assert asked(learner)[-1] == (start + 0.6 * DAY, "event")
+
+
 def test_mondays_ask_about_everyone_at_risk() -> None:
     learner, _ = learn([visit(START), visit(START + 3600, 1), context(START + 3700, "message_sent", 2), tick(MONDAY)])
     assert [a for a in asked(learner) if a[1] == "weekly"] == [(MONDAY, "weekly")] * 2
@@ -362,15 +377,6 @@ def test_predictions_come_in_the_order_asked_and_strangers_are_left_out() -> Non
     assert learner.predict([]) == []
 
 
-def test_one_client_is_predicted_alone_as_among_many() -> None:
-    learner, _ = learn(history())
-    keys = [Key(PRACTICE, c) for c in learner.practices[0].clients]
-    together = learner.predict(keys)
-    alone = [learner.predict([key])[0] for key in keys]
-    assert [p.probability for p in alone] == pytest.approx([p.probability for p in together], abs=1e-12)
-    assert [[r.text for r in p.reasons] for p in alone] == [[r.text for r in p.reasons] for p in together]
-
-
 def test_predicting_changes_nothing() -> None:
     learner, _ = learn(history())
     before = learner.dump()
@@ -398,6 +404,19 @@ def test_changes_can_be_drained_piece_by_piece() -> None:
         [client(4)],
         [],
     ]
+
+
+def test_an_answer_is_the_same_to_the_last_bit_whoever_else_is_asked_about() -> None:
+    learner, _ = learn(history())
+    keys = [Key(PRACTICE, c) for c in learner.practices[0].clients]
+    together = learner.predict(keys)
+    assert any(p.usual is not None for p in together)
+    assert [learner.predict([key])[0] for key in keys] == together
+    just_asked = learner.practices[0].clock + DAY
+    learner.apply_all([visit(just_asked)])
+    learner.drain_outcomes()
+    at_hand = learner.predict([Key(PRACTICE, client(0))])
+    assert at_hand == Learner.load(learner.dump()).predict([Key(PRACTICE, client(0))])
 
 
 def test_many_outcomes_can_be_drained_a_few_at_a_time() -> None:

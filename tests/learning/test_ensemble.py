@@ -62,14 +62,14 @@ def test_each_features_part_is_exact_and_zero_for_the_average_client() -> None:
     chance = np.random.default_rng(8)
     for horizon in (10.0, 30.0):
         x = model.hazard.scaler.mean + chance.normal(size=(40, COUNT)) * np.sqrt(model.hazard.scaler.variance)
-        added, average, _ = model.explain(x, horizon)
+        added, average, _ = model.explain(model.look(x, horizon))
         np.testing.assert_allclose(added.sum(axis=1) + average, model.logits(x, horizon), atol=1e-9)
     # Only the linear member is heard: its parts are weight × standardised feature.
     model.shares = np.array([1.0, 0.0, 0.0])
-    added, average, _ = model.explain(x, 30.0)
+    added, average, _ = model.explain(model.look(x, 30.0))
     np.testing.assert_allclose(added, HEDGE * model.linear.standardise(x) * model.linear.weights[:-1], atol=1e-12)
     model.shares = np.array([0.0, 1.0, 0.0])
     usual = model.hazard.scaler.mean[None, :].copy()
-    added, average, _ = model.explain(usual, 30.0)
+    added, average, _ = model.explain(model.look(usual, 30.0))
     assert np.abs(added).sum() < 0.05
     assert average == pytest.approx(float(model.logits(usual, 30.0)[0]), abs=0.05)

@@ -23,7 +23,7 @@ from wellio.learning.frozen import DTYPES
 from wellio.learning.inputs import HorizonSet, Input, Tick
 
 OTHER = UUID(int=0x0B)
-GOLDEN = Path(__file__).with_name("golden_4.snapshot")
+GOLDEN = Path(__file__).with_name("golden_5.snapshot")
 
 
 def busy_history() -> list[Input]:

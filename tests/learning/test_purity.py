@@ -29,6 +29,7 @@ PURE = (
     "metrics",
     "model",
     "practices",
+    "predicting",
     "questions",
     "reasons",
     "scheduling",

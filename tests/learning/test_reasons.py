@@ -134,7 +134,7 @@ def test_the_sums_by_reason_are_the_log_odds() -> None:
     practice, model = learner.practices[0], learner.model
     rows = practice.state[: len(practice.clients)]
     x = features(rows, practice.clock, practice.norms(learner.gaps, learner.amounts), 30.0)
-    added, average, _ = model.explain(x, 30.0)
+    added, average, _ = model.explain(model.look(x, 30.0))
     groups = sum_groups(added)
     assert groups.shape == (len(rows), len(GROUPS))
     assert (model.shares > 0.0).all()  # each member has its part

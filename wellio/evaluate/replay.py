@@ -69,7 +69,7 @@ class WatchedLearner(Learner):
         state = practice.state[watched]
         days = np.maximum(now - state[:, UPDATED], 0.0) / DAY
         counts = [state[:, RECENT_30] * 0.5 ** (days / 30.0), state[:, RECENT_90] * 0.5 ** (days / 90.0)]
-        scores = self._engagements(practice, state, state.tolist())
+        scores = self.predictor.engagements(practice, state.tolist())
         clients = [practice.clients[row] for row in watched]
         self.ranked.append((now, clients, np.column_stack([scores, *counts])))
 

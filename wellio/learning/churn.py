@@ -17,7 +17,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from wellio.learning.answers import MIN_ACTIVES, MIN_LABELS, Key, Outcome, Prediction, Reason, Status, band_of, rule_of
+from wellio.learning.answers import MIN_ACTIVES, MIN_LABELS, Key, Outcome, Prediction, rule_of
 from wellio.learning.clients import (
     ACTIVES,
     AMOUNT_WEIGHT,
@@ -28,6 +28,7 @@ from wellio.learning.clients import (
     LAST,
     LAST_AMOUNT,
     ORDER,
+    VISIT_ACTIVES,
     VISITS,
     WEEK,
     WEEK_FIRST,
@@ -36,16 +37,15 @@ from wellio.learning.clients import (
 from wellio.learning.counting import SAMPLE
 from wellio.learning.engagement import CHECKPOINT_WEEKS, Checkpoint, Engagement, mixes_of, sample_of
 from wellio.learning.engagement import COUNT as MIX
-from wellio.learning.ensemble import Ensemble, Explanation
-from wellio.learning.features import Floats, Norms, features, features_of
+from wellio.learning.ensemble import Ensemble
+from wellio.learning.features import features
 from wellio.learning.frozen import Frozen, freeze, restore
 from wellio.learning.hazard import Pass
 from wellio.learning.inputs import CLIENT_CREATED, Fact, Forget, HorizonSet, Input, Tick
-from wellio.learning.model import sigmoid, sigmoids
+from wellio.learning.model import sigmoids
 from wellio.learning.practices import MAX_TIME, MIN_TIME, OUTAGE, Practice, Running, monday_after
-from wellio.learning.questions import EVENT, QUESTION, WEEKLY, Answered, Batch, Returns, learn_weeks
-from wellio.learning.reasons import reasons_of, simple_reason, sum_groups
-from wellio.learning.usual_days import as_if_sooner, late_s
+from wellio.learning.predicting import Predictor, View
+from wellio.learning.questions import EVENT, QUESTION, WEEKLY, Answered, Batch, Returns, is_asked_at, learn_weeks
 
 LEARN_CHUNK = 32  # labels, learnt at once
 WEEK_CHUNK = 512  # questions, about 1 ms
@@ -64,6 +64,7 @@ class Learner:
         self.labels = 0
         self.model = Ensemble()
         self.engagement = Engagement()
+        self.predictor = Predictor(self.model, self.engagement)
         self.practices: list[Practice] = []
         self.gaps = Running()
         self.amounts = Running()
@@ -73,7 +74,7 @@ class Learner:
         self._draining: deque[int] = deque()
         self._answered: deque[Answered] = deque()
         self._busy = False
-        self._asked: tuple[tuple[int, float, float], Floats, Explanation] | None = None  # by the latest fact
+        self._viewed: tuple[Practice, View] | None = None
 
     def apply_all(self, items: Iterable[Input]) -> None:
         for item in items:
@@ -85,6 +86,8 @@ class Learner:
         if self._busy:
             raise RuntimeError("The input before was not applied to its end")
         self._busy = True
+        self._viewed = None
+        self.predictor.forget()
         practice = self._by_id.get(item.practice.int) or self.add_practice(item.practice)
         t = item.t if MIN_TIME <= item.t <= MAX_TIME else practice.clock
         if isinstance(item, HorizonSet):
@@ -137,7 +140,8 @@ class Learner:
                 found.setdefault(practice.index, []).append((place, row))
         placed: list[tuple[int, Prediction]] = []
         for index, places in found.items():
-            answers = self._predict(self.practices[index], [row for _, row in places])
+            practice = self.practices[index]
+            answers = self.predictor.predict(practice, [row for _, row in places], self._view(practice))
             if len(found) == 1:
                 return answers
             placed.extend(zip([place for place, _ in places], answers, strict=True))
@@ -166,8 +170,12 @@ class Learner:
         self._by_id[id_.int] = practice
         return practice
 
-    def _norms(self, practice: Practice) -> Norms:
-        return practice.norms(self.gaps, self.amounts)
+    def _view(self, practice: Practice) -> View:
+        """Of a practice after the latest input."""
+        if self._viewed is None or self._viewed[0] is not practice:
+            norms = practice.norms(self.gaps, self.amounts)
+            self._viewed = practice, View(norms, self._offset(practice), ready=self.labels >= MIN_LABELS)
+        return self._viewed[1]
 
     def _advance(self, practice: Practice, t: float) -> Iterator[None]:
         """Bring the practice's clock to `t`: what falls due on the way, in order."""
@@ -186,7 +194,6 @@ class Learner:
         yield from self._learn_due(practice, t)
 
     def _forget(self, practice: Practice, client: UUID) -> None:
-        self._asked = None
         row = practice.forget(client)
         if row is not None:
             code = practice.index << 32 | row
@@ -194,7 +201,6 @@ class Learner:
             self._draining = deque(other for other in self._draining if other != code)
 
     def _observe(self, practice: Practice, fact: Fact, t: float) -> None:
-        self._asked = None
         row = practice.row_of(fact.client, t)
         state = practice.state[row].tolist()
         paid = state[AMOUNT_WEIGHT]
@@ -209,17 +215,14 @@ class Learner:
         if fact.kind != CLIENT_CREATED:
             practice.see(t)
         self._changed[practice.index << 32 | row] = None
-        if fact.active and t >= practice.clock:
+        if fact.active and t >= practice.clock and is_asked_at(int(state[VISIT_ACTIVES])):
             self._ask(practice, row, state, t)
 
     def _ask(self, practice: Practice, row: int, state: list[float], t: float) -> None:
-        horizon = practice.horizon / DAY
-        x = np.array(features_of(state, t, self._norms(practice), horizon))
-        found = self.model.explain(x[None, :], horizon)
-        self._asked = (practice.index << 32 | row, t, horizon), x, found
-        probability = sigmoid(float(found.added.sum()) + found.average + self._offset(practice))
+        probability, x = self.predictor.ask(practice, row, state, t, self._view(practice))
+        rule = rule_of(0.0, practice.horizon / DAY)
         shown = self.labels >= MIN_LABELS and state[ACTIVES] >= MIN_ACTIVES
-        practice.asking().append_one((t, probability, rule_of(0.0, horizon), row, EVENT, shown), x)
+        practice.asking().append_one((t, probability, rule, row, EVENT, shown), x)
 
     def _ask_weekly(self, practice: Practice, monday: float) -> Iterator[None]:
         """In the order of the clients' hashes, by equal slices of their range: no sort of them all at once."""
@@ -237,7 +240,7 @@ class Learner:
     def _ask_many(self, practice: Practice, rows: NDArray[np.int64], monday: float) -> None:
         state = practice.state[rows]
         horizon = practice.horizon / DAY
-        x = features(state, monday, self._norms(practice), horizon)
+        x = features(state, monday, practice.norms(self.gaps, self.amounts), horizon)
         questions = np.zeros(len(rows), QUESTION)
         questions["asked"] = monday
         questions["probability"] = sigmoids(self.model.logits(x, horizon) + self._offset(practice))
@@ -344,73 +347,6 @@ class Learner:
 
     def _offset(self, practice: Practice) -> float:
         return practice.intercept.value - self.centre if len(self.practices) > 1 else 0.0
-
-    def _predict(self, practice: Practice, rows: list[int]) -> list[Prediction]:
-        matrix = practice.state[rows]
-        states = matrix.tolist()
-        known = [i for i, s in enumerate(states) if s[ACTIVES] >= MIN_ACTIVES] if self.labels >= MIN_LABELS else []
-        explained = self._explain(practice, matrix, rows, states, known) if known else {}
-        usual = self._usual(practice, matrix, states, known)
-        engagements = self._engagements(practice, matrix, states)
-        now, horizon = practice.clock, practice.horizon / DAY
-        predictions = []
-        for i, row in enumerate(rows):
-            status: Status = "ok" if i in explained else "not_enough_history"
-            probability, reasons = explained.get(i) or _simple(states[i], now, horizon)
-            client, band = practice.clients[row], band_of(probability)
-            answer = (practice.id, client, probability, band, status, reasons, horizon, now)
-            predictions.append(_new(Prediction, (*answer, usual.get(i), engagements[i])))
-        return predictions
-
-    def _engagements(self, practice: Practice, matrix: Floats, states: list[list[float]]) -> list[float]:
-        """0 for who has never done anything."""
-        if len(states) == 1:
-            activities = [self.engagement.activity(states[0], practice.clock)]
-        else:
-            activities = self.engagement.activities(mixes_of(matrix, practice.clock)).tolist()
-        score = practice.standing.score
-        return [score(each) if s[ACTIVES] else 0.0 for each, s in zip(activities, states, strict=True)]
-
-    def _usual(
-        self, practice: Practice, matrix: Floats, states: list[list[float]], known: list[int]
-    ) -> dict[int, float]:
-        """Of the rows `known` those silent for longer than usual, with the probability on their usual day."""
-        late = {i: by for i in known if (by := late_s(states[i], practice.clock))}
-        if not late:
-            return {}
-        then = as_if_sooner(matrix[list(late)], list(late.values()))
-        x = features(then, practice.clock, self._norms(practice), practice.horizon / DAY)
-        logits = self.model.logits(x, practice.horizon / DAY) + self._offset(practice)
-        return dict(zip(late, sigmoids(logits).tolist(), strict=True))
-
-    def _explain(
-        self, practice: Practice, matrix: Floats, rows: list[int], states: list[list[float]], known: list[int]
-    ) -> dict[int, tuple[float, tuple[Reason, ...]]]:
-        """Probability and reasons of the rows `known` of a matrix of states; `states`: the same rows as lists."""
-        x, found = self._look(practice, matrix, rows, known)
-        average = found.average + self._offset(practice)
-        weights = sum_groups(found.added).tolist()
-        probabilities = [sigmoid(sum(parts) + average) for parts in weights]
-        each = zip(known, probabilities, weights, [states[i] for i in known], x.tolist(), found.z.tolist(), strict=True)
-        return {i: (probability, reasons_of(*parts)) for i, probability, *parts in each}
-
-    def _look(
-        self, practice: Practice, matrix: Floats, rows: list[int], known: list[int]
-    ) -> tuple[Floats, Explanation]:
-        """Features of the rows `known` of a matrix of states, and what they add; of a fact's question it is at hand."""
-        horizon = practice.horizon / DAY
-        if self._asked is not None and len(rows) == 1:
-            asked, x, found = self._asked
-            if asked == (practice.index << 32 | rows[0], practice.clock, horizon):
-                return x[None, :], found
-        some = matrix if len(known) == len(matrix) else matrix[known]
-        many = features(some, practice.clock, self._norms(practice), horizon)
-        return many, self.model.explain(many, horizon)  # to the same bit whoever else is asked about
-
-
-def _simple(state: list[float], now: float, horizon: float) -> tuple[float, tuple[Reason, ...]]:
-    silent = max((now - state[LAST]) / DAY, 0.0)
-    return rule_of(silent, horizon), simple_reason(silent)
 
 
 def _shuffle(practice: Practice, due: Batch) -> Batch:

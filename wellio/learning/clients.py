@@ -10,7 +10,7 @@ from uuid import UUID
 from wellio.learning import inputs
 from wellio.learning.inputs import Fact
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 COLUMNS = (
     "order",  # in [0, 1), a hash of the client's id: an order from which no label can be told
@@ -47,6 +47,7 @@ COLUMNS = (
     "late_sum",
     "spent",  # log1p of the amounts, half-life 180 days
     "week_first",  # first active event of the week (from Monday 00:00 UTC) of the latest one
+    "visit_actives",  # active events of the visit that `last` belongs to
 )
 WIDTH = len(COLUMNS)
 (
@@ -84,6 +85,7 @@ WIDTH = len(COLUMNS)
     LATE_SUM,
     SPENT,
     WEEK_FIRST,
+    VISIT_ACTIVES,
 ) = range(WIDTH)
 
 DAY = 86_400.0
@@ -198,8 +200,10 @@ def _visit(row: list[float], t: float) -> float | None:
     gap = (t - row[VISIT]) / DAY
     if not first and gap <= VISIT_DAYS:
         row[LAST] = max(row[LAST], t)
+        row[VISIT_ACTIVES] += 1.0
         return None
     row[LAST] = row[VISIT] = t
+    row[VISIT_ACTIVES] = 1.0
     row[VISITS] += 1.0
     row[RECENT_7] += 1.0
     row[RECENT_30] += 1.0

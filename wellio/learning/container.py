@@ -22,7 +22,7 @@ import orjson
 from numpy.typing import NDArray
 
 MAGIC = b"WLCHURN\0"
-VERSION = 4
+VERSION = 5
 _PREFIX = struct.Struct("<8sII")
 _DIGEST = 32
 _PIECE = 1 << 20

@@ -32,6 +32,7 @@ LEAST_SHARE = 0.05
 # Of the log-odds: what is learnt comes late, and in a changing world such answers are too sure of themselves.
 HEDGE = 0.97
 
+_ACTED_OR_NOT = (1.0, math.exp(-50.0))  # the feature `just_acted` at the event itself, and from 25 days after on
 _NEAR = 1e-9  # of a sum to zero: the proportions are lost in rounding
 _JUST_ACTED, _RHYTHM = NAMES.index("just_acted"), NAMES.index("horizon_log_probability")
 
@@ -46,6 +47,20 @@ class Explanation(NamedTuple):
     z: Floats
 
 
+class Look(NamedTuple):
+    """What the members see in questions of one horizon, one row or value for each: standardised features of the linear
+    one and of the hazard, the hazard's sums, what was just done, the hazard's and the counting one's log-odds.
+    """
+
+    linear_z: Floats
+    z: Floats
+    scores: list[float]
+    just_acted: list[float]
+    wholes: list[float]
+    counts: list[float]
+    horizon_days: float
+
+
 class Ensemble:
     """What the learner asks and teaches. `x` are features [n, COUNT] of questions of one horizon, in days."""
 
@@ -55,7 +70,9 @@ class Ensemble:
         self.counting = CountingModel()
         self.losses = np.zeros(3)
         self.shares = np.array([1.0, 0.0, 0.0])
+        # What follows from the weights of the hazard and of the counting model; they change on Mondays only.
         self._averages: dict[float, tuple[float, float]] = {}
+        self._bases: dict[tuple[float, float], float] = {}
 
     def logits(self, x: Floats, horizon_days: float) -> Floats:
         found = [
@@ -66,30 +83,53 @@ class Ensemble:
         out: Floats = HEDGE * np.einsum("ij,i->j", np.stack(found), self.shares)
         return out
 
-    def explain(self, x: Floats, horizon_days: float) -> Explanation:
-        """Of questions [n, COUNT]; of each the same to the last bit, whatever the others.
+    def look(self, x: Floats, horizon_days: float) -> Look:
+        """At questions [n, COUNT]; at each the same to the last bit, whatever the others.
 
-        Mostly of one: so logarithms are taken one by one, which for one is a third of the time.
+        Mostly at one: so logarithms are taken one by one, which for one is a third of the time.
         """
+        weekly, figures = self.hazard, x.tolist()
+        z = weekly.standardise(x)
+        scores = weekly.scores(z).tolist()
+        just_acted = [each[_JUST_ACTED] for each in figures]
+        wholes = [weekly.logit(*of, horizon_days) for of in zip(scores, just_acted, strict=True)]
+        counts = [self.counting.logit(each, horizon_days) for each in figures]
+        return Look(self.linear.standardise(x), z, scores, just_acted, wholes, counts, horizon_days)
+
+    def logits_of(self, look: Look) -> list[float]:
+        """Log-odds of what was looked at [n]."""
+        linear, hazard, counting = (HEDGE * self.shares).tolist()
+        parts = zip(self.linear.logits(look.linear_z).tolist(), look.wholes, look.counts, strict=True)
+        return [linear * one + hazard * two + counting * three for one, two, three in parts]
+
+    def explain(self, look: Look) -> Explanation:
+        """What each figure adds; `look` must be of these weights."""
         linear, weekly, share = self.linear, self.hazard, (HEDGE * self.shares).tolist()
-        z, average, usual = weekly.standardise(x), *self._average(horizon_days)
+        average, usual = self._average(look.horizon_days)
         slopes, first, rhythm = [], [], []
-        for score, figures in zip(weekly.scores(z).tolist(), x.tolist(), strict=True):
-            whole, base = (weekly.logit(b, figures[_JUST_ACTED], horizon_days) for b in (score, 0.0))
+        for score, acted, whole, count in zip(look.scores, look.just_acted, look.wholes, look.counts, strict=True):
+            base = self._base(acted, look.horizon_days)
             slopes.append(share[1] * (whole - base) / score if abs(score) > _NEAR else 0.0)
             first.append(share[1] * (base - average))
-            rhythm.append(share[2] * (self.counting.logit(figures, horizon_days) - usual))
-        added = linear.standardise(x) * (share[0] * linear.weights[:-1])
-        added += z * weekly.weights[: len(NAMES)] * np.array(slopes)[:, None]
+            rhythm.append(share[2] * (count - usual))
+        added = look.linear_z * (share[0] * linear.weights[:-1])
+        added += look.z * weekly.weights[: len(NAMES)] * np.array(slopes)[:, None]
         added[:, _JUST_ACTED] += first
         added[:, _RHYTHM] += rhythm
-        return Explanation(added, self._sum(share, average, usual), z)
+        whole = share[0] * float(linear.weights[-1]) + share[1] * average + share[2] * usual
+        return Explanation(added, whole, look.z)
 
-    def _sum(self, share: list[float], average: float, usual: float) -> float:
-        return share[0] * float(self.linear.weights[-1]) + share[1] * average + share[2] * usual
+    def _base(self, just_acted: float, horizon_days: float) -> float:
+        """The hazard's log-odds of a client average but for that."""
+        if just_acted not in _ACTED_OR_NOT:
+            return self.hazard.logit(0.0, just_acted, horizon_days)
+        found = self._bases.get((just_acted, horizon_days))
+        if found is None:
+            found = self._bases[just_acted, horizon_days] = self.hazard.logit(0.0, just_acted, horizon_days)
+        return found
 
     def _average(self, horizon_days: float) -> tuple[float, float]:
-        """The hazard's and the counting model's log-odds of the average client; they change on Mondays only."""
+        """The hazard's and the counting model's log-odds of the average client."""
         found = self._averages.get(horizon_days)
         if found is None:
             mean = self.hazard.scaler.mean.tolist()
@@ -125,6 +165,7 @@ class Ensemble:
     def end_week(self) -> None:
         """To be called when the hazard and the counting model have learnt."""
         self._averages.clear()
+        self._bases.clear()
         self.share_out()
 
     def share_out(self) -> None:

@@ -91,12 +91,15 @@ class WeeklyHazard:
         if weeks is None:
             levels, parts = self._weeks(horizon_days)
             weeks = self._lists[horizon_days] = list(zip(levels.tolist(), parts.tolist(), strict=True))
+        exp, log1p = math.exp, math.log1p
         extra = float(self.weights[-1]) * just_acted
         log_stays = 0.0
         for level, part in weeks:
             logit = score + level + extra
+            if not -_MOST < logit < _MOST:
+                logit = math.copysign(_MOST, logit)
             extra = 0.0
-            log_stays -= part * math.log1p(math.exp(min(max(logit, -_MOST), _MOST)))
+            log_stays -= part * log1p(exp(logit))
         return log_stays - math.log(-math.expm1(log_stays))
 
     def _weeks(self, horizon_days: float) -> tuple[Floats, Floats]:

@@ -34,11 +34,21 @@ Questions = NDArray[np.void]
 Features16 = NDArray[np.float16]  # a quarter of the memory of what is by far the most there is to keep
 Floats32 = NDArray[np.float32]
 
+ASKED_OF_A_VISIT = 16
 CENSORED = -1.0
 
 _new = tuple.__new__
 
 _SMALLEST, _LARGEST = 32, 4096  # rows of a block: small practices stay small, large ones never copy a whole queue
+
+
+def is_asked_at(count: int) -> bool:
+    """Whether the `count`th active event of a visit asks: the first 16, then the 32nd, the 64th and so on.
+
+    A chat of hundreds of messages says the same hundreds of times: it must neither fill the memory for a horizon, nor
+    be learnt as if it were hundreds of visits.
+    """
+    return count <= ASKED_OF_A_VISIT or count & (count - 1) == 0
 
 
 class Batch(NamedTuple):
