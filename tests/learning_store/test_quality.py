@@ -7,6 +7,7 @@ import pytest
 
 from tests.api import Api
 from tests.factories import House, make_house
+from tests.waiting import eventually
 from wellio.db import Database
 from wellio.learning import metrics, quality
 from wellio.learning.answers import Outcome
@@ -58,6 +59,8 @@ async def test_owner_is_shown_what_people_saw_week_by_week(
     api: Api, db: Database, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = "/api/v1/analytics/model-quality"
+    # A learner that begins takes out what none of its snapshots knows of.
+    await eventually(lambda: db.fetchval("select count(*) from consumers where name = 'learner'"))
     assert (await api.get(path, house.owner)).data["kinds"] == []
     now = datetime.now(UTC)
     monday = (now - timedelta(days=now.weekday(), weeks=30)).replace(hour=0, minute=0, second=0, microsecond=0)
