@@ -23,7 +23,7 @@ class WellioError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """`path` is dotted as in the body: `tags.2`, `starts_at`."""
+    """`path` is dotted as in the body: `tags.2`, `starts_at`; of a query it begins with `query.`"""
 
     path: str
     message: str
@@ -48,6 +48,11 @@ class Invalid(WellioError):
     @classmethod
     def field(cls, path: str, message: str) -> "Invalid":
         return cls(fields=[FieldError(path, message)])
+
+    def of_query(self) -> "Invalid":
+        """The same, said of a query's fields rather than of a body's."""
+        fields = [FieldError(f"query.{field['path']}", field["message"]) for field in self.details.get("fields", ())]
+        return Invalid(self.message, fields=fields, code=self.code)
 
 
 class Unauthorized(WellioError):

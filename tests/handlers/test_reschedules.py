@@ -105,4 +105,4 @@ async def test_slots_of_a_session_take_nothing_else(api: Api, house: House) -> N
         "from": days_ahead(3).isoformat(), "to": days_ahead(4).isoformat(),
     }  # fmt: skip
     answer = await api.get("/api/v1/availability/slots", house.client, params=params)
-    assert (answer.status, answer.field_paths) == (422, ["session_type_id"])
+    assert (answer.status, answer.field_paths) == (422, ["query.session_type_id"])

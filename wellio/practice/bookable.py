@@ -189,8 +189,11 @@ async def find_bookable(connection: Connection, actor: Actor, query: SlotQuery, 
     """The same, and the coach's open time around it. Raises Invalid."""
     first, last = query.from_, query.to
     if not timedelta(0) < last - first <= MAX_RANGE:
-        raise Invalid.field("to", f"Must be later than from, by at most {MAX_RANGE.days} days.")
-    sought = await (_new if query.session_id is None else _moving)(connection, actor, query)
+        raise Invalid.field("query.to", f"Must be later than from, by at most {MAX_RANGE.days} days.")
+    try:
+        sought = await (_new if query.session_id is None else _moving)(connection, actor, query)
+    except Invalid as error:
+        raise error.of_query() from None
     place = sought.place
     availability = await find_availability(connection, actor.practice_id, place.coach_id, since=min(now, first))
     taken = await _taken(connection, actor.practice_id, availability, place)
