@@ -1,12 +1,15 @@
 """The kinds of field that request bodies are made of, with their limits."""
 
 import re
+from collections.abc import Container
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from wellio.errors import Invalid
 
 _EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"]{1,64}@[^@\s,;:<>()\[\]\\\"]{1,190}\.[^@\s.,;:<>()\[\]\\\"]{2,63}")
 ZONES = frozenset(available_timezones())
@@ -20,6 +23,19 @@ class Input(BaseModel):
     """A request body or query: unknown fields are refused, and nothing is guessed from another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def check_not_null(changes: Input, *, clearable: Container[str] = ()) -> None:
+    """Raises Invalid for a null that a PATCH names where there is nothing to clear."""
+    for name in changes.model_fields_set:
+        if getattr(changes, name) is None and name not in clearable:
+            raise Invalid.field(name, "Must not be null.")
+
+
+def changed_values(changes: Input, *, clearable: Container[str] = ()) -> dict[str, Any]:
+    """What a PATCH names. Raises Invalid as `check_not_null`."""
+    check_not_null(changes, clearable=clearable)
+    return {name: getattr(changes, name) for name in changes.model_fields_set}
 
 
 def _storable(text: str) -> str:

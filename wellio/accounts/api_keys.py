@@ -19,7 +19,7 @@ from wellio.db import Connection, Database, Row
 from wellio.errors import Conflict, FieldError, Invalid, NotFound, Unauthorized
 from wellio.ids import uuid7
 from wellio.outbox import Outbox
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.values import Input, Moment, Name
 
 FORM = "wk_"
@@ -172,10 +172,7 @@ async def _refuse_too_many(connection: Connection, actor: Actor) -> None:
 async def list_api_keys(db: Database, actor: Actor, query: ApiKeyQuery) -> Page[ApiKey]:
     """One's own; for an owner those of the practice. Revoked ones are gone, expired ones still stand there."""
     filters = (actor.practice_id, _whose(actor), query.user_id)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_KEYS, *filters, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_KEYS, *filters)
-    return page_of([_api_key(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_KEYS, COUNT_KEYS, filters, _api_key)
 
 
 async def revoke_api_key(outbox: Outbox, actor: Actor, key_id: UUID) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 from wellio.accounts.actors import Actor, Role
 from wellio.audit import Outcome
 from wellio.db import Database, Row
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.values import Line, Moment
 
 LIST_AUDIT = """
@@ -89,10 +89,7 @@ async def list_audit(db: Database, actor: Actor, query: AuditQuery) -> Page[Audi
         query.from_,
         query.to,
     )
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_AUDIT, *filters, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_AUDIT, *filters)
-    return page_of([_entry(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_AUDIT, COUNT_AUDIT, filters, _entry)
 
 
 def _entry(row: Row) -> AuditEntry:

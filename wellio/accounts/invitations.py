@@ -22,7 +22,7 @@ from wellio.idempotency import Once
 from wellio.ids import uuid7
 from wellio.mails import MailKind, queue_mail
 from wellio.outbox import Outbox, Transaction
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.values import Email, Input, Name, Zone
 
 TTL = timedelta(days=7)
@@ -190,10 +190,7 @@ async def create_invitation(
 async def list_invitations(db: Database, actor: Actor, query: PageQuery) -> Page[Invitation]:
     """An owner's are all of the practice, a coach's those they sent; the newest first."""
     actor.must_be(STAFF)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_INVITATIONS, *actor.scope, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_INVITATIONS, *actor.scope)
-    return page_of([_invitation(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_INVITATIONS, COUNT_INVITATIONS, actor.scope, _invitation)
 
 
 async def list_invitable_clients(db: Database, actor: Actor) -> list[InvitableClient]:

@@ -13,8 +13,8 @@ from wellio.accounts.auth_sessions import end_sessions
 from wellio.db import Connection, Database, Row
 from wellio.errors import Forbidden, Invalid, NotFound
 from wellio.outbox import Outbox
-from wellio.pages import Page, PageQuery, page_of
-from wellio.values import Input
+from wellio.pages import Page, PageQuery, fetch_page
+from wellio.values import Input, check_not_null
 
 Status = Literal["active", "suspended"]
 OWNERS = frozenset({Role.OWNER})
@@ -90,10 +90,7 @@ class PracticeMember:
 async def list_members(db: Database, actor: Actor, query: MemberQuery) -> Page[PracticeMember]:
     actor.must_be(STAFF)
     filters = (*actor.scope, query.role and query.role.value, query.status)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_MEMBERS, *filters, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_MEMBERS, *filters)
-    return page_of([_member(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_MEMBERS, COUNT_MEMBERS, filters, _member)
 
 
 async def get_member(db: Database | Connection, actor: Actor, user_id: UUID) -> PracticeMember:
@@ -110,9 +107,7 @@ async def change_member(outbox: Outbox, actor: Actor, user_id: UUID, changes: Me
 
     As nobody changes themself, whoever changes others stays an owner: a practice always has one.
     """
-    for name in changes.model_fields_set:
-        if getattr(changes, name) is None:
-            raise Invalid.field(name, "Must not be null.")
+    check_not_null(changes)
     async with outbox.transaction() as tx:
         await _check_owner(tx.connection, actor)
         before = await get_member(tx.connection, actor, user_id)

@@ -4,9 +4,9 @@ from wellio.accounts.actors import Actor
 from wellio.accounts.addresses import begin_change, lock_user
 from wellio.accounts.users import User, get_user
 from wellio.db import Connection, Database
-from wellio.errors import Invalid, NotFound
+from wellio.errors import NotFound
 from wellio.outbox import Outbox
-from wellio.values import Email, Flag, Input, Name, Zone
+from wellio.values import Email, Flag, Input, Name, Zone, check_not_null
 
 UPDATE_PROFILE = """
 update users
@@ -38,9 +38,7 @@ async def get_profile(db: Database | Connection, actor: Actor) -> User:
 
 async def change_profile(outbox: Outbox, actor: Actor, changes: ProfileChanges) -> User:
     """Raises Forbidden (REAUTH_REQUIRED) for a new address without a fresh proof of who asks."""
-    for name in changes.model_fields_set:
-        if getattr(changes, name) is None:
-            raise Invalid.field(name, "Must not be null.")
+    check_not_null(changes)
     async with outbox.transaction() as tx:
         await lock_user(tx.connection, actor.practice_id, actor.user_id)
         user = await get_profile(tx.connection, actor)

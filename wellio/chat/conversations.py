@@ -20,7 +20,7 @@ from wellio.errors import Forbidden, Invalid, NotFound, PreconditionFailed
 from wellio.live import Live
 from wellio.outbox import Outbox, Transaction
 from wellio.pages import Page, PageQuery, page_of
-from wellio.values import Input, Line
+from wellio.values import Input, Line, check_not_null
 
 Kind = Literal["direct", "group"]
 ConversationRole = Literal["admin", "member"]
@@ -231,9 +231,7 @@ def check_manager(actor: Actor, row: Row) -> None:
 
 def _check_changes(actor: Actor, row: Row, changes: ConversationChanges, if_version: int | None) -> None:
     actor.must_be(STAFF)
-    for name in changes.model_fields_set:
-        if getattr(changes, name) is None:
-            raise Invalid.field(name, "Must not be null.")
+    check_not_null(changes)
     if row["kind"] == "direct" and changes.title:
         raise Invalid.field("title", "A direct conversation has no title.")
     if row["kind"] == "direct" and changes.slow_mode_s:

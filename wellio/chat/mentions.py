@@ -9,7 +9,7 @@ from wellio.chat.values import Message, message_of
 from wellio.db import Database
 from wellio.events import Event, EventType
 from wellio.outbox import Transaction
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 
 OPENING = "<@"
 MENTION = re.compile(r"<@([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})>", re.IGNORECASE)
@@ -70,10 +70,7 @@ async def change_mentions(tx: Transaction, sender: Actor, message: Message, audi
 async def list_mentions(db: Database, actor: Actor, query: PageQuery) -> Page[Message]:
     """Messages that name the actor, the newest first; of the conversations that they are in."""
     viewer = (actor.practice_id, actor.user_id)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_MENTIONS, *viewer, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_MENTIONS, *viewer)
-    return page_of([message_of(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_MENTIONS, COUNT_MENTIONS, viewer, message_of)
 
 
 async def _insert(tx: Transaction, sender: Actor, message: Message, users: Sequence[UUID]) -> None:

@@ -9,7 +9,7 @@ from wellio.chat.values import Message, message_of
 from wellio.db import Database
 from wellio.live import Live
 from wellio.outbox import Outbox
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 
 INSERT_STAR = """
 insert into starred_messages (practice_id, user_id, conversation_id, message_id, starred_at)
@@ -58,7 +58,4 @@ async def set_star(outbox: Outbox, live: Live, actor: Actor, message_id: UUID, *
 async def list_starred(db: Database, actor: Actor, query: PageQuery) -> Page[Message]:
     """The last starred first; of the conversations that the actor is in."""
     viewer = (actor.practice_id, actor.user_id)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_STARRED, *viewer, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_STARRED, *viewer)
-    return page_of([message_of(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_STARRED, COUNT_STARRED, viewer, message_of)

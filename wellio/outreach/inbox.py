@@ -12,7 +12,7 @@ from wellio.db import Connection, Database
 from wellio.errors import FieldError, Invalid
 from wellio.live import Live
 from wellio.outreach.notifications import Notification
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.values import Input, Moment
 
 MAX_IDS = 200
@@ -66,10 +66,9 @@ class UnreadNotifications:
 async def list_notifications(db: Database, actor: Actor, query: NotificationQuery) -> Page[Notification]:
     """The newest first."""
     of_user = (actor.practice_id, actor.user_id, query.unread)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_NOTIFICATIONS, *of_user, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_NOTIFICATIONS, *of_user)
-    return page_of([Notification(**dict(row)) for row in rows], query=query, total=total)
+    return await fetch_page(
+        db, query, LIST_NOTIFICATIONS, COUNT_NOTIFICATIONS, of_user, lambda row: Notification(**dict(row))
+    )
 
 
 async def count_notifications(db: Database | Connection, actor: Actor) -> UnreadNotifications:

@@ -18,9 +18,9 @@ from wellio.outbox import Outbox, Transaction
 from wellio.outgoing import OutgoingRules, checked_url
 from wellio.outreach.webhook_events import WebhookType
 from wellio.outreach.webhook_signatures import make_secret
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.sealing import Sealer
-from wellio.values import Flag, Input, Line
+from wellio.values import Flag, Input, Line, changed_values
 
 MAX_WEBHOOKS = 20
 OWNERS = frozenset({Role.OWNER})
@@ -154,10 +154,7 @@ class WebhookSecret:
 
 async def list_webhooks(db: Database, actor: Actor, query: PageQuery) -> Page[Webhook]:
     actor.must_be(OWNERS)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_WEBHOOKS, actor.practice_id, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_WEBHOOKS, actor.practice_id)
-    return page_of([_webhook(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_WEBHOOKS, COUNT_WEBHOOKS, (actor.practice_id,), _webhook)
 
 
 async def get_webhook(db: Database | Connection, actor: Actor, webhook_id: UUID) -> Webhook:
@@ -275,10 +272,7 @@ async def _lock(tx: Transaction, actor: Actor, webhook_id: UUID, if_version: int
 
 
 def _changed_values(changes: WebhookChanges, rules: OutgoingRules) -> Mapping[str, Any]:
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None and name != "event_types":
-            raise Invalid.field(name, "Must not be null.")
+    values = changed_values(changes, clearable=("event_types",))
     if "url" in values:
         values["url"] = _url(values["url"], rules)
     if "event_types" in values:

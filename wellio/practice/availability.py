@@ -23,7 +23,7 @@ from wellio.idempotency import Once
 from wellio.ids import uuid7
 from wellio.outbox import Outbox
 from wellio.practice.slots import Interval, Limits, Opening, WallInterval
-from wellio.values import Input, Line, Moment, Zone
+from wellio.values import Input, Line, Moment, Zone, changed_values
 
 DAY_MINUTES = 1440
 MAX_HOURS_PER_DAY = 20
@@ -321,10 +321,7 @@ def minutes_of(wall_time: str) -> int:
 
 
 def _changed_values(changes: AvailabilityChanges) -> dict[str, Any]:
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None and name not in CLEARABLE:
-            raise Invalid.field(name, "Must not be null.")
+    values = changed_values(changes, clearable=CLEARABLE)
     if "weekly" in values:
         week: Week = values["weekly"]
         hours = {str(n): _wall(getattr(week, name), f"weekly.{name}") for n, name in enumerate(WEEKDAYS, start=1)}

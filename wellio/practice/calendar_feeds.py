@@ -16,7 +16,7 @@ from wellio.db import Connection, Database, Row
 from wellio.errors import Conflict, NotFound
 from wellio.ids import uuid7
 from wellio.outbox import Outbox
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.practice.calendars import STATES, CalendarEvent
 from wellio.practice.sessions import get_session
 from wellio.values import Flag, Input, Line
@@ -149,10 +149,9 @@ async def create_feed(outbox: Outbox, actor: Actor, new: NewFeed, *, base_url: s
 
 async def list_feeds(db: Database, actor: Actor, query: PageQuery) -> Page[Feed]:
     """One's own, without those revoked."""
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_FEEDS, actor.practice_id, actor.user_id, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_FEEDS, actor.practice_id, actor.user_id)
-    return page_of([Feed(**dict(row)) for row in rows], query=query, total=total)
+    return await fetch_page(
+        db, query, LIST_FEEDS, COUNT_FEEDS, (actor.practice_id, actor.user_id), lambda row: Feed(**dict(row))
+    )
 
 
 async def revoke_feed(outbox: Outbox, actor: Actor, feed_id: UUID) -> None:

@@ -19,7 +19,7 @@ from wellio.events import Event, EventType
 from wellio.idempotency import Once
 from wellio.ids import uuid7
 from wellio.outbox import Outbox
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.practice.credit_lots import take_back_credits
 from wellio.practice.payments import LOCK_ACCOUNT, MAX_MINOR, check_client
 from wellio.values import Currency, Input, Line, Moment
@@ -138,10 +138,7 @@ class ChargeEntry:
 
 async def list_charges(db: Database, actor: Actor, query: ChargeQuery) -> Page[Charge]:
     filters = (*actor.scope, query.client_id, query.kind, query.from_, query.to)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_CHARGES, *filters, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_CHARGES, *filters)
-    return page_of([_charge(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_CHARGES, COUNT_CHARGES, filters, _charge)
 
 
 async def get_charge(db: Database | Connection, actor: Actor, charge_id: UUID) -> Charge:

@@ -26,7 +26,7 @@ from wellio.practice.clients import (
     coach_for,
     get_client,
 )
-from wellio.values import Email, Input, Name, Phone, Text, Zone
+from wellio.values import Email, Input, Name, Phone, Text, Zone, changed_values
 
 # As many as one row of the audit log names.
 MAX_AT_ONCE = 200
@@ -238,10 +238,7 @@ async def _check_visible(connection: Connection, actor: Actor, ids: Sequence[UUI
 
 
 def _changed_values(changes: ClientChanges) -> dict[str, Any]:
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None and name not in CLEARABLE:
-            raise Invalid.field(name, "Must not be null.")
+    values = changed_values(changes, clearable=CLEARABLE)
     if "tags" in values:
         values["tags"] = list(values["tags"])
     return values

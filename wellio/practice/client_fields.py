@@ -20,8 +20,8 @@ from wellio.events import Event, EventType
 from wellio.idempotency import Once
 from wellio.ids import uuid7
 from wellio.outbox import Outbox, Transaction
-from wellio.pages import Page, PageQuery, page_of
-from wellio.values import Flag, Input, Name
+from wellio.pages import Page, PageQuery, fetch_page
+from wellio.values import Flag, Input, Name, changed_values
 
 FieldType = Literal["text", "number", "date", "choice", "boolean"]
 MAX_FIELDS = 100
@@ -111,10 +111,7 @@ class ClientField:
 
 async def list_client_fields(db: Database, actor: Actor, query: PageQuery) -> Page[ClientField]:
     """Those of the practice, in their order."""
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_FIELDS, actor.practice_id, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_FIELDS, actor.practice_id)
-    return page_of([_field(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_FIELDS, COUNT_FIELDS, (actor.practice_id,), _field)
 
 
 async def create_client_field(
@@ -141,10 +138,7 @@ async def change_client_field(
 ) -> ClientField:
     """Raises NotFound, Invalid and PreconditionFailed."""
     actor.must_be(OWNERS)
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None:
-            raise Invalid.field(name, "Must not be null.")
+    values = changed_values(changes)
     async with outbox.transaction() as tx:
         await tx.connection.execute(LOCK_FIELD, actor.practice_id, field_id)
         before = await _get(tx.connection, actor.practice_id, field_id)

@@ -15,7 +15,7 @@ from wellio.errors import Invalid, NotFound
 from wellio.events import Event
 from wellio.idempotency import Once
 from wellio.outbox import Outbox, insert_events
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.practice.clients import get_client
 from wellio.practice.credit_lots import (
     LIST_OPEN_LOTS,
@@ -174,10 +174,9 @@ async def return_credit(
 
 async def list_credit_entries(db: Database, actor: Actor, query: CreditQuery) -> Page[CreditEntry]:
     filters = (*actor.scope, query.client_id, query.reason, query.session_id)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_CREDIT_ENTRIES, *filters, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_CREDIT_ENTRIES, *filters)
-    return page_of([CreditEntry(**dict(row)) for row in rows], query=query, total=total)
+    return await fetch_page(
+        db, query, LIST_CREDIT_ENTRIES, COUNT_CREDIT_ENTRIES, filters, lambda row: CreditEntry(**dict(row))
+    )
 
 
 async def get_credit_balance(db: Database | Connection, actor: Actor, client_id: UUID) -> CreditBalance:

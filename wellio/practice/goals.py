@@ -19,7 +19,7 @@ from wellio.outbox import Outbox
 from wellio.pages import Page, PageQuery, page_of
 from wellio.practice.clients import event_about, get_client, touch_clients
 from wellio.practice.measurements import Unit
-from wellio.values import Day, Input, Line, Moment, Name, Quantity, Text
+from wellio.values import Day, Input, Line, Moment, Name, Quantity, Text, changed_values
 
 Status = Literal["active", "achieved", "abandoned"]
 CLOCK_SKEW = timedelta(minutes=5)
@@ -184,10 +184,7 @@ async def change_goal(
 ) -> Goal:
     """Raises NotFound, Invalid, PreconditionFailed."""
     actor.must_be(STAFF)
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None and name != "due_on":
-            raise Invalid.field(name, "Must not be null.")
+    values = changed_values(changes, clearable=("due_on",))
     async with outbox.transaction() as tx:
         await tx.connection.execute(LOCK_GOAL, actor.practice_id, client_id, goal_id)
         before = await get_goal(tx.connection, actor, client_id, goal_id)

@@ -13,7 +13,7 @@ from wellio.db import Connection, Database
 from wellio.errors import Conflict, Invalid, NotFound
 from wellio.events import Event, EventType
 from wellio.outbox import Transaction
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.practice.clients import get_client
 from wellio.practice.credits import use_credit
 from wellio.practice.payments import LOCK_ACCOUNT
@@ -213,10 +213,9 @@ class OpenGroup:
 
 async def list_open_groups(db: Database, actor: Actor, query: PageQuery) -> Page[OpenGroup]:
     """A client's: those of their coach; staff's: those they see."""
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_OPEN_GROUPS, *actor.scope, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_OPEN_GROUPS, *actor.scope)
-    return page_of([OpenGroup(**dict(row)) for row in rows], query=query, total=total)
+    return await fetch_page(
+        db, query, LIST_OPEN_GROUPS, COUNT_OPEN_GROUPS, actor.scope, lambda row: OpenGroup(**dict(row))
+    )
 
 
 async def lock_group(connection: Connection, actor: Actor, group_id: UUID) -> Group:

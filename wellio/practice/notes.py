@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from wellio.accounts.actors import STAFF, Actor, Role
 from wellio.db import Connection, Database, Row
-from wellio.errors import Forbidden, Invalid, NotFound, PreconditionFailed
+from wellio.errors import Forbidden, NotFound, PreconditionFailed
 from wellio.events import EventType
 from wellio.idempotency import Once
 from wellio.ids import uuid7
@@ -23,7 +23,7 @@ from wellio.outbox import Outbox
 from wellio.pages import Page, PageQuery, page_of
 from wellio.practice.clients import event_about, get_client
 from wellio.sealing import SealBroken, Sealer
-from wellio.values import Flag, Input, Text
+from wellio.values import Flag, Input, Text, check_not_null
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ async def change_note(
 ) -> Note:
     """Raises NotFound, Forbidden for another's words, Invalid, PreconditionFailed."""
     actor.must_be(STAFF)
-    _check_not_null(changes)
+    check_not_null(changes)
     sealed = None
     if changes.body is not None:
         sealed = sealer.seal(changes.body.encode(), column=COLUMN, row_id=note_id)
@@ -178,12 +178,6 @@ async def _get(connection: Connection, sealer: Sealer, actor: Actor, client_id: 
     if not rows:
         raise NotFound("No such note.")
     return _note(sealer, rows[0])
-
-
-def _check_not_null(changes: NoteChanges) -> None:
-    for name in changes.model_fields_set:
-        if getattr(changes, name) is None:
-            raise Invalid.field(name, "Must not be null.")
 
 
 def _note(sealer: Sealer, row: Row) -> Note:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -10,7 +10,7 @@ from pydantic import Field
 from wellio.accounts.actors import Actor
 from wellio.accounts.practices import get_practice
 from wellio.db import Connection, Database
-from wellio.errors import Invalid, NotFound, PreconditionFailed
+from wellio.errors import NotFound, PreconditionFailed
 from wellio.events import Event, EventType
 from wellio.idempotency import Once
 from wellio.ids import uuid7
@@ -18,7 +18,7 @@ from wellio.outbox import Outbox
 from wellio.pages import Page, PageQuery, page_of
 from wellio.practice.credits import CreditCount, check_session_type
 from wellio.practice.plans import OWNERS
-from wellio.values import Currency, Flag, Input, Minor, Name
+from wellio.values import Currency, Flag, Input, Minor, Name, changed_values
 
 # Clients see what is offered today. $3: one of them, or null.
 LIST_PACKAGES = """
@@ -138,7 +138,7 @@ async def change_package(
 ) -> Package:
     """Raises NotFound, Invalid and PreconditionFailed."""
     actor.must_be(OWNERS)
-    values = _changed_values(changes)
+    values = changed_values(changes, clearable=CLEARABLE)
     async with outbox.transaction() as tx:
         await tx.connection.execute(LOCK_PACKAGE, actor.practice_id, package_id)
         before = await get_package(tx.connection, actor, package_id)
@@ -150,14 +150,6 @@ async def change_package(
         await tx.connection.execute(UPDATE_PACKAGE, actor.practice_id, package_id, *after, archived)
         tx.record(_changed(actor, package_id, sorted(values)))
         return await get_package(tx.connection, actor, package_id)
-
-
-def _changed_values(changes: PackageChanges) -> dict[str, Any]:
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None and name not in CLEARABLE:
-            raise Invalid.field(name, "Must not be null.")
-    return values
 
 
 def _changed(actor: Actor, package_id: UUID, fields: list[str]) -> Event:

@@ -20,7 +20,7 @@ from wellio.events import Event, EventType
 from wellio.idempotency import Once
 from wellio.ids import uuid7
 from wellio.outbox import Outbox, Transaction
-from wellio.pages import Page, PageQuery, page_of
+from wellio.pages import Page, PageQuery, fetch_page
 from wellio.practice.clients import get_client, touch_clients
 from wellio.values import Currency, Input, Line, Moment
 
@@ -146,10 +146,7 @@ class PaymentEntry:
 
 async def list_payments(db: Database, actor: Actor, query: PaymentQuery) -> Page[Payment]:
     filters = (*actor.scope, query.client_id, query.kind, query.from_, query.to)
-    async with db.connection() as connection:
-        rows = await connection.fetch(LIST_PAYMENTS, *filters, query.page_size, query.offset)
-        total = await connection.fetchval(COUNT_PAYMENTS, *filters)
-    return page_of([_payment(row) for row in rows], query=query, total=total)
+    return await fetch_page(db, query, LIST_PAYMENTS, COUNT_PAYMENTS, filters, _payment)
 
 
 async def get_payment(db: Database | Connection, actor: Actor, payment_id: UUID) -> Payment:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -18,7 +18,7 @@ from wellio.outbox import Outbox
 from wellio.pages import Page, PageQuery, page_of
 from wellio.practice.credits import CreditCount, check_session_type
 from wellio.practice.periods import Interval
-from wellio.values import Currency, Flag, Input, Minor, Name
+from wellio.values import Currency, Flag, Input, Minor, Name, changed_values
 
 OWNERS = frozenset({Role.OWNER})
 
@@ -139,7 +139,7 @@ async def change_plan(
 ) -> Plan:
     """Raises NotFound, Invalid and PreconditionFailed."""
     actor.must_be(OWNERS)
-    values = _changed_values(changes)
+    values = changed_values(changes, clearable=CLEARABLE)
     async with outbox.transaction() as tx:
         await tx.connection.execute(LOCK_PLAN, actor.practice_id, plan_id)
         before = await get_plan(tx.connection, actor, plan_id)
@@ -150,14 +150,6 @@ async def change_plan(
         await tx.connection.execute(UPDATE_PLAN, actor.practice_id, plan_id, *after, archived)
         tx.record(_changed(actor, plan_id, sorted(values)))
         return await get_plan(tx.connection, actor, plan_id)
-
-
-def _changed_values(changes: PlanChanges) -> dict[str, Any]:
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None and name not in CLEARABLE:
-            raise Invalid.field(name, "Must not be null.")
-    return values
 
 
 def _changed(actor: Actor, plan_id: UUID, fields: list[str]) -> Event:

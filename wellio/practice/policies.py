@@ -1,17 +1,17 @@
 """Booking policies: how a practice's clients may change what they booked, and how a waitlist moves."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from wellio.accounts.actors import Actor, Role
 from wellio.db import Connection, Database
-from wellio.errors import Invalid, PreconditionFailed
+from wellio.errors import PreconditionFailed
 from wellio.events import Event, EventType
 from wellio.outbox import Outbox
-from wellio.values import Input, Line
+from wellio.values import Input, Line, changed_values
 
 GET_POLICY = """
 select cancel_notice_minutes, reschedule_notice_minutes, late_cancel, max_reschedules, hold_minutes, waitlist,
@@ -98,7 +98,7 @@ async def change_policy(
 ) -> BookingPolicy:
     """Raises Invalid and PreconditionFailed."""
     actor.must_be(frozenset({Role.OWNER}))
-    values = _changed_values(changes)
+    values = changed_values(changes, clearable=CLEARABLE)
     async with outbox.transaction() as tx:
         await tx.connection.execute(LOCK_PRACTICE, actor.practice_id)
         before = await get_policy(tx.connection, actor.practice_id)
@@ -110,14 +110,6 @@ async def change_policy(
         await tx.connection.execute(UPSERT_POLICY, actor.practice_id, *[getattr(after, name) for name in FIELDS])
         tx.record(_changed(actor, sorted(values)))
         return await get_policy(tx.connection, actor.practice_id)
-
-
-def _changed_values(changes: BookingPolicyChanges) -> dict[str, Any]:
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None and name not in CLEARABLE:
-            raise Invalid.field(name, "Must not be null.")
-    return values
 
 
 def _changed(actor: Actor, fields: list[str]) -> Event:

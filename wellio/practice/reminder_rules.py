@@ -12,7 +12,7 @@ from wellio.db import Connection, Database, Row
 from wellio.errors import Invalid, PreconditionFailed
 from wellio.outbox import Outbox
 from wellio.practice.availability import WallTime, minutes_of
-from wellio.values import Flag, Input
+from wellio.values import Flag, Input, changed_values
 
 OWNERS = frozenset({Role.OWNER})
 MAX_RULES = 5
@@ -146,10 +146,7 @@ def _check_version(version: int, if_version: int | None) -> None:
 
 
 def _changed(before: Preferences, changes: PreferenceChanges) -> dict[str, Any]:
-    named = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name in ("by_mail", "in_app"):
-        if name in named and named[name] is None:
-            raise Invalid.field(name, "Must not be null.")
+    named = changed_values(changes, clearable=("quiet_from", "quiet_to"))
     values = {name: getattr(before, name) for name in PreferenceChanges.model_fields} | named
     if (values["quiet_from"] is None) != (values["quiet_to"] is None):
         raise Invalid.field("quiet_to", "Quiet hours have both ends, or none.")

@@ -27,7 +27,7 @@ from wellio.practice.session_types import find_session_type
 from wellio.practice.sessions import Session, check_length, get_session
 from wellio.practice.settlements import settle_sessions
 from wellio.practice.wall_clock import Reading, instant_read, is_skipped, reading_of
-from wellio.values import Input
+from wellio.values import Input, changed_values
 
 Scope = Literal["this", "following", "all"]
 EDITS = ("title", "location", "meeting_url", "price_minor")
@@ -158,10 +158,7 @@ async def change_series(
 
 def _values(changes: SessionChanges) -> dict[str, Any]:
     """What changes. Raises Invalid for what only one session can be given."""
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None:
-            raise Invalid.field(name, "Must not be null.")
+    values = changed_values(changes)
     if "status" in values:
         if values["status"] != "cancelled" or set(values) - {"status", "cancel_reason"}:
             raise Invalid.field("status", "Of several sessions only cancelled can be set, and nothing with it.")

@@ -34,7 +34,7 @@ from wellio.practice.sessions import (
 from wellio.practice.settlements import settle_sessions
 from wellio.practice.wall_clock import reading_of
 from wellio.sealing import Sealer
-from wellio.values import Input, Line, Minor, Moment, Url, Zone
+from wellio.values import Input, Line, Minor, Moment, Url, Zone, changed_values
 
 NextStatus = Literal["scheduled", "in_progress", "completed", "cancelled", "no_show"]
 
@@ -146,10 +146,7 @@ async def change_session(
 
 
 def _changed_values(actor: Actor, changes: SessionChanges) -> dict[str, Any]:
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None:
-            raise Invalid.field(name, "Must not be null.")
+    values = changed_values(changes)
     if values.pop("notes", None) is not None and values.get("status") != "completed":
         raise Invalid.field("notes", "Go with status completed only; see PUT /sessions/{session_id}/notes.")
     if values.pop("override_reason", None) is not None and not TIMES & set(values):

@@ -19,7 +19,7 @@ from wellio.outbox import Outbox
 from wellio.pages import Page, PageQuery, page_of
 from wellio.practice.availability import BufferMinutes
 from wellio.practice.sessions import Capacity, Kind
-from wellio.values import Currency, Flag, Input, Line, Minor, Name, Url
+from wellio.values import Currency, Flag, Input, Line, Minor, Name, Url, changed_values
 
 # Staff see all of the practice's, a client what they can book with their coach. $4: one of them, or null.
 LIST_SESSION_TYPES = """
@@ -191,7 +191,7 @@ async def change_session_type(
     """An owner changes any, a coach their own. Raises NotFound, Invalid, PreconditionFailed, and Conflict TYPE_IN_USE
     for another kind of what was booked."""
     actor.must_be(STAFF)
-    values = _changed_values(changes)
+    values = changed_values(changes, clearable=CLEARABLE)
     async with outbox.transaction() as tx:
         await tx.connection.execute(LOCK_SESSION_TYPE, actor.practice_id, type_id)
         before = await get_session_type(tx.connection, actor, type_id)
@@ -241,14 +241,6 @@ async def _coach_for(connection: Connection, actor: Actor, coach_id: UUID | None
     if coach_id is not None and not await is_coach(connection, actor.practice_id, coach_id):
         raise Invalid.field("coach_id", "No such coach in this practice.")
     return coach_id
-
-
-def _changed_values(changes: SessionTypeChanges) -> dict[str, Any]:
-    values = {name: getattr(changes, name) for name in changes.model_fields_set}
-    for name, value in values.items():
-        if value is None and name not in CLEARABLE:
-            raise Invalid.field(name, "Must not be null.")
-    return values
 
 
 async def _update(connection: Connection, practice_id: UUID, before: SessionType, values: dict[str, Any]) -> None:
