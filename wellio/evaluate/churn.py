@@ -3,17 +3,19 @@
 import argparse
 import gc
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from wellio.evaluate.baselines import answer_as_rivals
 from wellio.evaluate.churn_options import DESCRIPTION, ChurnOptions, add_arguments, options_of
 from wellio.evaluate.churn_plots import draw_churn
+from wellio.evaluate.drift import planted
 from wellio.evaluate.history import read_facts
 from wellio.evaluate.options import Command, Evaluation
 from wellio.evaluate.plots import check_plot
 from wellio.evaluate.ranks import score_ranks
 from wellio.evaluate.replay import answer, check_restore, us_per_step
-from wellio.evaluate.scores import KINDS, score, scored, window
+from wellio.evaluate.scores import KINDS, score, score_weeks, scored, window
 from wellio.evaluate.telling import progress_of, tell_bad_lines
 from wellio.learning.inputs import Fact
 
@@ -43,18 +45,22 @@ def evaluate_churn(options: ChurnOptions) -> dict[str, Any]:
         bad_line=lambda number, reason: bad_lines.append((number, reason)),
     )
     tell_bad_lines(bad_lines)
+    if options.leaving:
+        facts = planted(facts, options.leaving)
     gc.freeze()  # what is loaded by now stays: walking it again and again would count as the learner's time
     progress = progress_of("events", len(facts))
     answers = answer(facts, horizon=options.horizon, at_risk=options.at_risk, progress=progress)
     rivals = answer_as_rivals(answers, options.horizon, progress_of("rivals", 4)) if options.baselines else {}
     first, last = window(facts[0].t, facts[-1].t, warmup=options.warmup, horizon=options.horizon)
     kinds = {kind: scored(answers, first=first, last=last, kind=kind) for kind in KINDS}
-    found = {
+    found: dict[str, Any] = {
         **_about(options, facts, len(bad_lines)),
         **{kind: score(answers, some, rivals) for kind, some in kinds.items()},
         "engagement": score_ranks(answers, facts, first=first, last=last, horizon=options.horizon),
         "us_per_step": us_per_step(answers.times, len(answers.due), len(facts)),
     }
+    if options.by_week:
+        found["weeks"] = score_weeks(answers, kinds["weekly"], rivals)
     if options.plot:
         draw_churn(options.plot, answers, kinds, rivals)
     if options.cuts:
@@ -70,6 +76,7 @@ def _about(options: ChurnOptions, facts: Sequence[Fact], bad_lines: int) -> dict
         "horizon_days": options.horizon,
         "at_risk_days": options.at_risk,
         "warmup_days": options.warmup,
+        **({"leaving": asdict(options.leaving)} if options.leaving else {}),
         "modulus": options.modulus,
         "remainder": options.remainder,
         "events": len(facts),

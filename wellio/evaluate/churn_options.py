@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wellio.evaluate.drift import Leaving
 from wellio.evaluate.options import add_part, add_plot, check_part, count, number
 from wellio.learning.practices import MAX_HORIZON, MIN_HORIZON
 
@@ -28,6 +29,8 @@ class ChurnOptions:
     cuts: int
     baselines: bool
     plot: Path | None
+    by_week: bool
+    leaving: Leaving | None
 
 
 def add_arguments(churn: argparse.ArgumentParser) -> None:
@@ -42,6 +45,10 @@ def add_arguments(churn: argparse.ArgumentParser) -> None:
     cuts = count(0, MAX_CUTS)
     add("--check-restore", type=cuts, default=0, metavar="N", help="restore at N random places; all must stay equal")
     add("--no-baselines", action="store_true", help="leave the rivals out (they take most of the time)")
+    add("--by-week", action="store_true", help="also tell the figures of each week's questions")
+    share = number(0.0, 1.0, "")
+    add("--leave-share", type=share, metavar="SHARE", help="plant a change: so many of the loyal leave in one day")
+    add("--leave-day", type=whole, metavar="DAYS", help="that day, from the first event on (default: the middle)")
     add_plot(churn, "calibration and AUC over time")
 
 
@@ -52,6 +59,8 @@ def options_of(churn: argparse.ArgumentParser, given: argparse.Namespace) -> Chu
     if given.file is None:
         churn.error("name the history: evaluate churn FILE")
     check_part(churn, given)
+    if given.leave_day is not None and given.leave_share is None:
+        churn.error("say how many leave on that day: --leave-share")
     return ChurnOptions(
         path=given.file,
         horizon=given.horizon,
@@ -63,4 +72,6 @@ def options_of(churn: argparse.ArgumentParser, given: argparse.Namespace) -> Chu
         cuts=given.check_restore,
         baselines=not given.no_baselines,
         plot=given.plot,
+        by_week=given.by_week,
+        leaving=None if given.leave_share is None else Leaving(given.leave_day, given.leave_share),
     )

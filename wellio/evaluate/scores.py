@@ -1,6 +1,7 @@
 """The figures of answers, by kind of question, rivals' beside the learner's."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,28 @@ def score(answers: Answers, some: NDArray[np.int64], rivals: Mapping[str, Floats
     return found
 
 
+def score_weeks(answers: Answers, some: NDArray[np.int64], rivals: Mapping[str, Floats | None]) -> list[dict[str, Any]]:
+    """The same by the Monday on which they were asked, with the rivals' AUC and log loss."""
+    weeks = weeks_of(answers.asked[some])
+    return [_score_week(answers, some[weeks == week], rivals) for week in np.unique(weeks).tolist()]
+
+
+def _score_week(answers: Answers, some: NDArray[np.int64], rivals: Mapping[str, Floats | None]) -> dict[str, Any]:
+    y, monday = answers.churned[some], datetime.fromtimestamp(float(answers.asked[some[0]]), UTC)
+    each = {"learner": answers.probability, **{name: p for name, p in rivals.items() if p is not None}}
+    return {
+        "asked": monday.date().isoformat(),
+        "n": len(some),
+        "base_rate": round(float(y.mean()), 5),
+        "auc": {name: _rounded(metrics.auc(p[some], y)) for name, p in each.items()},
+        "log_loss": {name: _rounded(metrics.log_loss(p[some], y)) for name, p in each.items()},
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 5) if np.isfinite(value) else None
+
+
 def weeks_of(asked: Floats) -> NDArray[np.int64]:
     return ((asked - FIRST_MONDAY) // WEEK).astype(np.int64)
 
@@ -54,4 +77,4 @@ def _figures(p: Floats, y: NDArray[np.bool_], weeks: NDArray[np.int64]) -> dict[
         "brier": metrics.brier(p, y),
         "ece": metrics.ece(p, y),
     }
-    return {name: round(value, 5) if np.isfinite(value) else None for name, value in found.items()}
+    return {name: _rounded(value) for name, value in found.items()}
