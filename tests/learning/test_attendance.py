@@ -123,6 +123,19 @@ def test_new_clients_and_practices_are_taken_for_their_practice_and_the_prior() 
     assert not model.ask(booking(1, START)).known
 
 
+@pytest.mark.parametrize("lead", [0.0, 1.0, 7.0])
+def test_who_often_stays_away_is_told_so_as_soon_as_the_model_answers(lead: float) -> None:
+    """One of forty comes four times in ten, the others mostly: 300 outcomes are few for weights, not for a client."""
+    model, rng = Attendance(), random.Random(4)
+    for i in range(300):
+        client, at = 0 if i % 10 == 0 else 1 + i % 40, START + i * DAY / 2.0
+        model.book(i, booking(client, at, lead=rng.choice((0.0, 1.0, 7.0))))
+        model.settle(i, attended=rng.random() < (0.95 if client else 0.4), t=at + 8 * DAY)
+    seldom, mostly = (model.ask(booking(client, START + 160 * DAY, lead=lead)) for client in (0, 7))
+    assert seldom.known
+    assert seldom.probability < 0.72 < 0.9 < mostly.probability
+
+
 @given(
     at=st.floats(0, 4e9),
     lead=st.floats(0, 3000),

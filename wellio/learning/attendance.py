@@ -3,7 +3,8 @@
 The weights' posterior is a normal distribution with full covariance, to which each outcome adds a normal factor (the
 Laplace step of Spiegelhalter & Lauritzen 1990). So what one outcome has added can be taken off again, when a session
 marked as missed was none: the factor is kept with its booking. The prior is narrow on purpose: outcomes of one day go
-along with each other, and tell less than as many of many days.
+along with each other, and tell less than as many of many days. Its mean takes the client's shrunk rate, beside the
+practice's, at its word: what was said of them while outcomes were too few still holds when they are enough.
 
 A booking is asked when it is made, with what was known then, and its outcome is learnt with the very features it was
 asked with. The state is a function of the inputs, to the last bit.
@@ -26,7 +27,9 @@ from wellio.learning.attendance_features import (
     LAST_AT,
     MISSED,
     NAMES,
+    PRACTICE_AT,
     PRIOR_RATE,
+    RATE_AT,
     SLOT_FEATURES,
     SLOTS,
     UPDATED,
@@ -44,10 +47,11 @@ from wellio.learning.container import SnapshotDamaged, SnapshotVersion
 from wellio.learning.features import Floats
 from wellio.learning.model import sigmoid
 
-VERSION = 1
+VERSION = 2
 # Variances of the prior: of the weight of a standardised feature, of a weekday or band (they rarely matter), of what
 # other systems know, of the level.
 WEIGHT_VARIANCE, SLOT_VARIANCE, EXTRA_VARIANCE, LEVEL_VARIANCE = 0.003, 0.0005, 0.0007, 1.0
+OWN_WEIGHT, OWN_VARIANCE = 1.0, 0.1  # of the client's shrunk rate beside the practice's, in log-odds
 CLIP = 8.0
 # Of the log-odds beside their level: outcomes come late, and in a changing world such answers are too sure.
 HEDGE = 0.95
@@ -123,11 +127,11 @@ class Attendance:
         self.n = 0  # outcomes learnt
         self.moments = 0
         self.mean, self.variance = np.zeros(width), np.zeros(width)
-        variances = np.full(width + 1, WEIGHT_VARIANCE)
+        variances = np.full(width + 2, WEIGHT_VARIANCE)
         variances[SLOT_FEATURES], variances[len(NAMES) :] = SLOT_VARIANCE, EXTRA_VARIANCE
-        variances[-1] = LEVEL_VARIANCE
+        variances[-2:] = OWN_VARIANCE, LEVEL_VARIANCE
         self.model = Posterior(variances)
-        self.model.weights[-1] = logit(PRIOR_RATE)
+        self.model.weights[-2:] = OWN_WEIGHT, logit(PRIOR_RATE)
         self.clients: dict[tuple[UUID, UUID], list[float]] = {}
         self.practices: dict[UUID, list[float]] = {}
         self.asked: dict[Hashable, Asked] = {}
@@ -237,23 +241,25 @@ class Attendance:
         self = cls(width - len(NAMES))
         self.n, self.moments = n, moments
         values = np.frombuffer(body, "<f8", offset=_HEADER.size).astype(float)
-        sizes = [width, width, width + 1, (width + 1) ** 2]
+        sizes = [width, width, width + 2, (width + 2) ** 2]
         if len(values) != sum(sizes):
             raise SnapshotDamaged("Numbers are missing")
         mean, variance, weights, covariance = np.split(values, np.cumsum(sizes)[:-1])
         self.mean, self.variance = mean, variance
-        self.model.weights, self.model.covariance = weights, covariance.reshape(width + 1, width + 1)
+        self.model.weights, self.model.covariance = weights, covariance.reshape(width + 2, width + 2)
         return self
 
     def practice_rate(self, practice: UUID) -> float:
         return rate_of(self.practices.get(practice), PRIOR_RATE)
 
     def standardise(self, x: Floats) -> Floats:
-        """Features [d] or [n, d], clipped, a 1 at the end; 0 where nothing has varied yet."""
-        z = np.ones((*x.shape[:-1], x.shape[-1] + 1))
+        """Features [d] or [n, d], clipped; 0 where nothing has varied yet. At the end the client's rate beside the
+        practice's, in log-odds, and a 1."""
+        z = np.ones((*x.shape[:-1], x.shape[-1] + 2))
+        z[..., -2] = x[..., RATE_AT] - x[..., PRACTICE_AT]
         sd = np.sqrt(self.variance)
         sd[sd < 1e-6] = np.inf
-        np.clip((x - self.mean) / sd, -CLIP, CLIP, out=z[..., :-1])
+        np.clip((x - self.mean) / sd, -CLIP, CLIP, out=z[..., :-2])
         return z
 
     def probability(self, z: Floats) -> float:

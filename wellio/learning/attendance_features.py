@@ -57,6 +57,7 @@ _KIND = ("practice_rate", "group", "by_client", "priced", "minutes")
 _SLOT = (*(f"weekday_{day}" for day in range(WEEKDAYS)), *(f"from_{hour}" for hour in BAND_STARTS))
 # What is told of the person means something else when the session is on the very day it was booked.
 NAMES = (*_LEAD, *_KIND, *_SLOT, *_PERSON, *(f"{name}_same_day" for name in _PERSON))
+PRACTICE_AT, RATE_AT = NAMES.index("practice_rate"), NAMES.index("rate")
 SLOT_FEATURES = slice(NAMES.index(_SLOT[0]), NAMES.index(_SLOT[-1]) + 1)
 
 
