@@ -1,6 +1,7 @@
 """Connections: who comes in, what ends one, and what a client can't do to the others."""
 
 import asyncio
+import gc
 import itertools
 import json
 import logging
@@ -321,3 +322,26 @@ async def test_nothing_of_a_device_stays_when_it_has_gone(process: Process, phon
     assert process.realtime._devices._by_user == {}
     assert isinstance(phone, Phone)
     assert Raw is not None
+
+
+async def test_connection_that_is_over_is_freed_without_the_garbage_collector(
+    process: Process, session: aiohttp.ClientSession, house: House
+) -> None:
+    """Crowds that come and go would else fill the memory until its next full round."""
+
+    def alive() -> int:
+        return sum(isinstance(each, aiohttp.web.WebSocketResponse) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        raws = [await open_raw(session, process.url) for _ in range(2)]
+        await raws[0].come_in(process.token(house.coach))
+        await raws[1].come_in(process.token(house.client))
+        assert alive() == before + 2
+        raws[0].websocket._response.connection.transport.abort()  # type: ignore[union-attr]
+        await raws[1].websocket.close()
+        await eventually(lambda: alive() == before)
+    finally:
+        gc.enable()

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 NAME = "learner"
 BATCH = 500
-SLICE_S = 0.003
+# Between two slices the event loop turns once, and a message needs half a dozen turns until it is acknowledged.
+SLICE_S = 0.0004
 # How long a past's predictions are gathered before they are stored.
 GATHER_PAST_S = 1.0
 # Predictions and outcomes of one transaction: it must be short, because it holds back every consumer.

@@ -48,9 +48,18 @@ class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
         environ.clear()
         self._sock.headers.clear()
         await self.handler(self)
-        if not socket.upgraded:  # a probe that came to nothing: its client goes on polling
+        if socket.upgraded:
+            socket.queue.detach()
+        else:  # a probe that came to nothing: its client goes on polling
             socket.upgrading = False
-        return self._sock
+        return self._given_back()
+
+    def _given_back(self) -> web.WebSocketResponse:
+        """What ended it stays in frames that refer to themselves: they should keep no more of the connection."""
+        websocket: web.WebSocketResponse = self._sock
+        del self._sock
+        websocket._exception = None
+        return websocket
 
     async def wait(self) -> str:
         data = await super().wait()

@@ -114,6 +114,13 @@ class Outgoing:
         """The connection has a WebSocket now; it may still be probing it before it leaves polling."""
         self._websocket, self._transport = websocket, transport
 
+    def detach(self) -> None:
+        """The connection is over: nothing here refers any more to what refers to this, so that it is freed at once."""
+        self.aborted = True
+        self._packets.clear()
+        self._frames.clear()
+        self._socket = self._websocket = self._transport = None
+
     # ------------------------------------------------ what engineio calls
 
     def qsize(self) -> int:
@@ -218,7 +225,8 @@ class Outgoing:
     async def close(self, code: int) -> None:
         """Closes the WebSocket, if that is what it is, with `code`. Who does not answer in time is cut off."""
         writer = self._websocket._writer if self._websocket is not None and self._upgraded else None
-        if writer is None or self._transport is None:
+        transport = self._transport
+        if writer is None or transport is None:
             return
         self._closing = True
         self.flush()
@@ -228,7 +236,7 @@ class Outgoing:
                 await writer.close(code)
                 await self._until_over()
         except (TimeoutError, OSError):
-            self._transport.abort()
+            transport.abort()
         self._stop()
 
     def _end(self) -> None:
