@@ -107,6 +107,13 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
             " case when $5 then now() - make_interval(days => $4) end)",
             uuid7(), house.practice.id, house.owner.user_id, days, accepted,
         )  # fmt: skip
+    for days in (399, 401):
+        await db.execute(
+            "insert into slot_choices (id, practice_id, question, coach_id, starts_at, probability, offered,"
+            " propensity, drawn, created_at) values ($1, $2, $3, $4, now(), 0.5, 1, 1, false,"
+            " now() - make_interval(days => $5))",
+            uuid7(), house.practice.id, bytes([days % 256]), house.coach.user_id, days,
+        )  # fmt: skip
     assert await clean_up(Work(outbox)) == {
         "idempotency_keys": 1,
         "auth_sessions": 1,
@@ -120,6 +127,7 @@ async def test_clean_up_deletes_what_has_served_and_no_event(db: Database, outbo
         "prediction_history": 0,
         "prediction_outcomes": 0,
         "attendance_bookings": 0,
+        "slot_choices": 1,
         "webhook_deliveries": 0,
     }
     assert await db.fetchval("select key from idempotency_keys") == "1 hour"

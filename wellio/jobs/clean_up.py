@@ -17,6 +17,8 @@ from wellio.jobs.work import Counts, Work
 from wellio.learning.attendance_rows import STARTS_AT
 from wellio.learning.attendance_store import DELETE_OLD_BOOKINGS
 from wellio.learning.attendance_store import KEEP_DAYS as KEEP_BOOKINGS_DAYS
+from wellio.learning.optimal_scheduling import DELETE_OLD_CHOICES
+from wellio.learning.optimal_scheduling import KEEP_DAYS as KEEP_CHOICES_DAYS
 from wellio.learning.quality import DELETE_OLD_OUTCOMES
 from wellio.learning.quality import KEEP_DAYS as KEEP_OUTCOMES_DAYS
 from wellio.learning.risk_history import DELETE_OLD_HISTORY
@@ -50,6 +52,7 @@ async def clean_up(work: Work, at_once: int = AT_ONCE) -> Counts:
             work, at_once, DELETE_OLD_OUTCOMES, KEEP_OUTCOMES_DAYS, KEEP_HISTORY_DAYS
         ),
         "attendance_bookings": await _in_batches(work, at_once, DELETE_OLD_BOOKINGS, KEEP_BOOKINGS_DAYS, STARTS_AT),
+        "slot_choices": await _in_batches(work, at_once, DELETE_OLD_CHOICES, KEEP_CHOICES_DAYS),
         "webhook_deliveries": _deleted(await work.db.execute(DELETE_OLD_DELIVERIES, KEEP_DELIVERIES_DAYS)),
     }
 

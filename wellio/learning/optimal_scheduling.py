@@ -44,6 +44,18 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 on conflict on constraint slot_choices_once do nothing
 """
 
+KEEP_DAYS = 400
+
+# So many of a practice's at once.
+DELETE_OLD_CHOICES = """
+delete from slot_choices
+where id in (
+    select s.id
+    from slot_choices s
+    where s.practice_id = $1 and s.created_at < now() - make_interval(days => $2)
+    limit $3)
+"""
+
 
 class OptimalQuery(Input):
     """Starts in [from, to), at most 62 days, of the times that can be booked: see GET /availability/slots.
