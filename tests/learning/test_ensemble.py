@@ -73,3 +73,20 @@ def test_each_features_part_is_exact_and_zero_for_the_average_client() -> None:
     added, average, _ = model.explain(model.look(usual, 30.0))
     assert np.abs(added).sum() < 0.05
     assert average == pytest.approx(float(model.logits(usual, 30.0)[0]), abs=0.05)
+
+
+def test_one_outcome_alone_teaches_what_it_does_among_several() -> None:
+    alone, together = taught(), taught()
+    usual, chance = alone.hazard.scaler, np.random.default_rng(5)
+    x = usual.mean + chance.normal(size=(3, COUNT)) * np.sqrt(usual.variance)
+    y = np.array([1.0, 0.0, 1.0])
+    intercepts = Intercept(), Intercept()
+    before = alone.losses
+    for i in range(3):
+        alone.learn_many(x[i : i + 1], y[i : i + 1], 30.0, intercepts[0], 0.1)
+    together.learn_many(x, y, 30.0, intercepts[1], 0.1)
+    np.testing.assert_allclose(alone.losses - before, together.losses - before, rtol=0.02)
+    np.testing.assert_allclose(alone.linear.weights, together.linear.weights, atol=2e-3)
+    np.testing.assert_allclose(alone.linear.scaler.mean, together.linear.scaler.mean, rtol=1e-9, atol=1e-9)
+    assert intercepts[0].value == pytest.approx(intercepts[1].value, rel=0.05)
+    assert intercepts[0].information == pytest.approx(intercepts[1].information, rel=0.01)

@@ -290,7 +290,7 @@ class Learner:
         known: list[int] = []
         churned: list[bool] = []
         state, outage_end = practice.state, practice.outage_end
-        for i, (asked, row) in enumerate(due.questions[["asked", "client"]].tolist()):
+        for i, (asked, _, _, row, _, _) in enumerate(due.questions.tolist()):
             if state[row, ENDED] > asked or outage_end > asked or asked + horizon - practice.last_fact > OUTAGE:
                 continue  # censored
             known.append(i)

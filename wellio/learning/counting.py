@@ -53,8 +53,12 @@ class CountingModel:
 
     def logit(self, x: Sequence[float], horizon_days: float) -> float:
         """Of one question."""
-        logs = self.logs.tolist()
-        return _log_odds(x[_VISITS], x[_TENURE], x[_SILENT], horizon_days, [math.exp(log) for log in logs], SCALAR)
+        return self.logits_of([x], horizon_days)[0]
+
+    def logits_of(self, figures: Sequence[Sequence[float]], horizon_days: float) -> list[float]:
+        """Of a few questions, one by one."""
+        parameters = [math.exp(log) for log in self.logs.tolist()]
+        return [_log_odds(x[_VISITS], x[_TENURE], x[_SILENT], horizon_days, parameters, SCALAR) for x in figures]
 
 
 def _log_odds(visits: V, tenure: V, silent: V, horizon: float, parameters: Sequence[float], m: Maths[V]) -> V:

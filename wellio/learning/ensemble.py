@@ -22,7 +22,7 @@ from wellio.learning import counting, hazard
 from wellio.learning.counting import CountingModel
 from wellio.learning.features import NAMES, Floats
 from wellio.learning.hazard import WeeklyHazard
-from wellio.learning.model import Intercept, OnlineLogistic, sigmoids
+from wellio.learning.model import Intercept, OnlineLogistic, sigmoid, sigmoids
 
 FIRST_SHARES = (0.35, 0.5, 0.15)
 ENOUGH = 200  # outcomes for the linear one to be heard
@@ -90,17 +90,17 @@ class Ensemble:
         """
         weekly, figures = self.hazard, x.tolist()
         z = weekly.standardise(x)
-        scores = weekly.scores(z).tolist()
+        scores = [weekly.score(row) for row in z]
         just_acted = [each[_JUST_ACTED] for each in figures]
         wholes = [weekly.logit(*of, horizon_days) for of in zip(scores, just_acted, strict=True)]
-        counts = [self.counting.logit(each, horizon_days) for each in figures]
+        counts = self.counting.logits_of(figures, horizon_days)
         return Look(self.linear.standardise(x), z, scores, just_acted, wholes, counts, horizon_days)
 
     def logits_of(self, look: Look) -> list[float]:
         """Log-odds of what was looked at [n]."""
         linear, hazard, counting = (HEDGE * self.shares).tolist()
-        parts = zip(self.linear.logits(look.linear_z).tolist(), look.wholes, look.counts, strict=True)
-        return [linear * one + hazard * two + counting * three for one, two, three in parts]
+        each = zip(look.linear_z, look.wholes, look.counts, strict=True)
+        return [linear * self.linear.logit(z) + hazard * whole + counting * count for z, whole, count in each]
 
     def explain(self, look: Look) -> Explanation:
         """What each figure adds; `look` must be of these weights."""
@@ -114,8 +114,7 @@ class Ensemble:
             rhythm.append(share[2] * (count - usual))
         added = look.linear_z * (share[0] * linear.weights[:-1])
         added += look.z * weekly.weights[: len(NAMES)] * np.array(slopes)[:, None]
-        added[:, _JUST_ACTED] += first
-        added[:, _RHYTHM] += rhythm
+        added[:, (_JUST_ACTED, _RHYTHM)] += np.array([first, rhythm]).T
         whole = share[0] * float(linear.weights[-1]) + share[1] * average + share[2] * usual
         return Explanation(added, whole, look.z)
 
@@ -139,28 +138,36 @@ class Ensemble:
 
     def learn_many(self, x: Floats, y: Floats, horizon_days: float, intercept: Intercept, offset: float) -> None:
         """Learn outcomes y [n] of 0 and 1. `offset`: what was added to the log-odds of this practice's questions."""
-        logits = np.stack(
-            [self._hazard_logits(x, horizon_days), self.counting.logits(x, horizon_days)]
-            if len(x) > 1
-            else self._two_logits(x[0], horizon_days)
-        )
-        logits = np.concatenate([self.linear.learn_many(x, y, offset)[None, :], logits])
-        p = sigmoids(HEDGE * np.einsum("ij,i->j", logits, self.shares) + intercept.value)
-        intercept.learn(float((p * (1.0 - p)).sum()), float((y - p).sum()))
-        losses = np.logaddexp(0.0, logits * (1.0 - 2.0 * y))
-        ages = MEMORY ** np.arange(len(y) - 1.0, -1.0, -1.0)
-        self.losses = MEMORY ** len(y) * self.losses + np.einsum("ij,j->i", losses, ages)
+        if len(y) == 1:
+            self._learn_one(x[0], float(y[0]), horizon_days, intercept, offset)
+        else:
+            members = [self._hazard_logits(x, horizon_days), self.counting.logits(x, horizon_days)]
+            logits = np.stack([self.linear.learn_many(x, y, offset), *members])
+            p = sigmoids(HEDGE * np.einsum("ij,i->j", logits, self.shares) + intercept.value)
+            intercept.learn(float((p * (1.0 - p)).sum()), float((y - p).sum()))
+            losses = np.logaddexp(0.0, logits * (1.0 - 2.0 * y))
+            ages = MEMORY ** np.arange(len(y) - 1.0, -1.0, -1.0)
+            self.losses = MEMORY ** len(y) * self.losses + np.einsum("ij,j->i", losses, ages)
         self.share_out()
+
+    def _learn_one(self, x: Floats, y: float, horizon_days: float, intercept: Intercept, offset: float) -> None:
+        """The same for one outcome, as those after events mostly fall due: a third of the time."""
+        figures = x.tolist()
+        score = self.hazard.score(self.hazard.standardise(x))
+        logits = [
+            self.linear.learn_alone(x, y, offset),
+            self.hazard.logit(score, figures[_JUST_ACTED], horizon_days),
+            self.counting.logit(figures, horizon_days),
+        ]
+        p = sigmoid(HEDGE * sum(map(float.__mul__, logits, self.shares.tolist())) + intercept.value)
+        intercept.learn(p * (1.0 - p), y - p)
+        sign = 1.0 - 2.0 * y
+        each = zip(self.losses.tolist(), logits, strict=True)
+        self.losses = np.array([MEMORY * loss - math.log(sigmoid(-sign * logit)) for loss, logit in each])
 
     def _hazard_logits(self, x: Floats, horizon_days: float) -> Floats:
         scores = self.hazard.scores(self.hazard.standardise(x))
         return self.hazard.logits(scores, x[:, _JUST_ACTED], horizon_days)
-
-    def _two_logits(self, x: Floats, horizon_days: float) -> list[Floats]:
-        figures = x.tolist()
-        score = float(self.hazard.weights[: len(NAMES)].dot(self.hazard.standardise(x)))
-        found = self.hazard.logit(score, figures[_JUST_ACTED], horizon_days)
-        return [np.array([found]), np.array([self.counting.logit(figures, horizon_days)])]
 
     def end_week(self) -> None:
         """To be called when the hazard and the counting model have learnt."""

@@ -67,6 +67,10 @@ class WeeklyHazard:
     def standardise(self, x: Floats) -> Floats:
         return self.scaler.standardise(x)
 
+    def score(self, z: Floats) -> float:
+        """Of one question [d]: a quarter of the time."""
+        return float(self.weights[: self.width].dot(z))
+
     def scores(self, z: Floats) -> Floats:
         """z [n, d] to [n]; einsum rather than BLAS, whose threads may sum otherwise."""
         out: Floats = np.einsum("ij,j->i", z, self.weights[: self.width])
