@@ -68,6 +68,7 @@ from talks t, coaches, generate_series(1, 8) k
 """
 REQUESTS = {
     "health": "/health/live",
+    "home": "/api/v1/home/summary",
     "summary, month": "/api/v1/analytics/summary?period=last_month",
     "summary, 90 days": "/api/v1/analytics/summary?period=last_90_days",
     "summary, year": "/api/v1/analytics/summary?period=this_year",
