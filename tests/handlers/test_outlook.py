@@ -155,14 +155,14 @@ async def test_clients_at_risk_are_those_who_are_listed_as_such(db: Database, ho
 async def test_home_tells_staff_who_may_not_come_and_clients_nothing(api: Api, house: House) -> None:
     db, mine, other = api.db, house.client_id, house.other_client_id
     over = await book(db, house, NOW - 3 * HOUR, (mine, 0.2), status="completed", attended=True)
-    likely = await book(db, house, NOW + HOUR, (mine, 0.9))
+    likely = await book(db, house, NOW + HOUR, (mine, 0.86))
     group = await book(db, house, NOW + 3 * HOUR, (mine, 0.6), (other, 0.4))
     await book(db, house, NOW + DAY, (other, 0.5), coach=house.other_coach)
     await book(db, house, NOW + 3 * DAY, (mine, 0.1))
     coach = await home_summary(db, house.coach, now=NOW.astimezone(UTC))
-    assert {s.id: s.attendance for s in coach.today_sessions} == {over: None, likely: 0.9, group: 0.5}
+    assert {s.id: s.attendance for s in coach.today_sessions} == {over: None, likely: 0.86, group: 0.5}
     assert [attendance_note(s) for s in coach.today_sessions] == ["", "", "50 % likely to come"]
-    assert coach.expected_today == ExpectedAttendance("ok", 3, 3, 0.6333)
+    assert coach.expected_today == ExpectedAttendance("ok", 3, 3, 0.62)
     missed = coach.may_be_missed or ()
     assert [(m.session_id, m.client_id, m.probability) for m in missed] == [(group, other, 0.4), (group, mine, 0.6)]
     owner = (await home_summary(db, house.owner, now=NOW)).may_be_missed or ()

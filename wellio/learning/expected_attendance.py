@@ -12,11 +12,12 @@ from uuid import UUID
 
 from wellio.accounts.actors import Actor
 from wellio.db import Connection, Database
+from wellio.learning.attendance_features import PRIOR_RATE
 from wellio.learning.attendance_rows import KNOWN_AT, PROBABILITY_AT
 
 SOON = timedelta(days=2)
-# One chance in four to be missed.
-UNLIKELY_BELOW = 0.75
+# What is usual before anything is known: who is less likely to come may be worth a reminder.
+UNLIKELY_BELOW = PRIOR_RATE
 UNLIKELY_LIMIT = 5
 
 # $6 and $7: where a booking's numbers hold the answer, and whether the model knew enough for it.
