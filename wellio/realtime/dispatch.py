@@ -48,6 +48,9 @@ class Dispatch:
         except Exception as error:  # noqa: BLE001 - what is no refusal is logged
             self._ack(name, acknowledge, self._answer_to(connection, name, error))
             return
+        except asyncio.CancelledError:  # the connection was given up meanwhile: nobody waits for an ack
+            self.busy -= 1
+            raise
         if isinstance(handled, Pending):
             device.under_way.add(handled.done)
             handled.done.add_done_callback(partial(self._done, device, name, acknowledge, handled.ack))

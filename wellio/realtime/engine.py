@@ -4,8 +4,8 @@ Taken from the libraries: handshake, polling, upgrade, pings, namespaces. Replac
 
 * the queue of a connection (`outgoing.py`, a part of this): it had no bound, and cost two tasks and a timer a packet;
 * the WebSocket: permessage-deflate off (33 kB a connection, not 134), and a handle to abort it by;
-* the dispatch of events: a client could name `connect` and `disconnect`, and packets that do not parse logged a
-  stack trace each;
+* the dispatch of events: a client could name `connect` and `disconnect`, packets that do not parse logged a stack
+  trace each, and reading one took a task, a timer and two turns of the event loop more;
 * rooms: leaving scanned all of them, so there are none.
 """
 
@@ -32,6 +32,7 @@ CONNECT, DISCONNECT, ACK = "0", "1", "3"
 PYTHON_TIME = re.compile(r"(^|&)t=\d+\.\d+(&|$)", re.ASCII)
 # What a client may send in a frame: CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP. No binary, no base64.
 FRAME_TYPES = frozenset("123456")
+EVENT_FRAME = "42"
 
 
 class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
@@ -62,10 +63,17 @@ class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
         return websocket
 
     async def wait(self) -> str:
-        data = await super().wait()
-        if not isinstance(data, str) or data[:1] not in FRAME_TYPES:
-            raise OSError("not a frame of ours")
-        return data
+        """The next frame for engineio, which makes a task and a timer for each: events are dealt with here, as it would
+        deal with them. (Its timer runs out when there is nothing else for long: pongs are missing then.)"""
+        socket = self.handler.__self__
+        while True:
+            data = await super().wait()
+            if not isinstance(data, str) or data[:1] not in FRAME_TYPES:
+                raise OSError("not a frame of ours")
+            if not data.startswith(EVENT_FRAME) or socket.upgrading or not socket.upgraded:
+                return data
+            await self.server.handlers["message"](socket.sid, data[1:])
+            await asyncio.sleep(0)  # others' turn, if more of this client's is here already
 
 
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
