@@ -32,7 +32,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with gzip.open(path, "wt", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(HEADER.split(","))
-        for i in range(1200):
+        for i in range(2000):
             booked = START + timedelta(minutes=25 * i)
             client = rng.choice(list(ages))
             age, town = ages[client]
@@ -58,13 +58,13 @@ def test_figures_are_those_of_the_answers(path: Path, capfdbinary: pytest.Captur
     answers = answer(read_lines(path, modulus=1, remainder=0, bad_line=_no_bad_line), lambda _: None)
     some = answers.asked >= scored_from(answers, None)
     p, y, later = answers.probability[some], answers.attended[some], answers.lead[some] > 0
-    assert (found["bookings"], found["outcomes"], found["n"]) == (1200, len(answers.asked), int(some.sum()))
+    assert (found["bookings"], found["outcomes"], found["n"]) == (2000, len(answers.asked), int(some.sum()))
     assert found["base_rate"] == pytest.approx(y.mean(), abs=1e-5)
     assert found["auc"] == pytest.approx(metrics.auc(p, y), abs=1e-5)
     assert found["auc_lead"] == pytest.approx(metrics.auc(p[later], y[later]), abs=1e-5)
     assert found["log_loss"] == pytest.approx(metrics.log_loss(p, y), abs=1e-5)
     assert found["log_loss"] < found["baselines"]["constant"]["log_loss"]
-    assert found["auc"] > found["baselines"]["lead_table"]["auc"] + 0.02
+    assert found["auc"] > found["baselines"]["lead_table"]["auc"] + 0.03
     assert found["restore"]["compared"] > 0
     assert (found["restore"]["steps_differing"], found["restore"]["last_state_equal"]) == (0, True)
 
