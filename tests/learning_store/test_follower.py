@@ -251,6 +251,23 @@ async def _step_and_save(follower: Follower) -> None:
     await follower.save()
 
 
+async def test_others_run_while_a_state_is_on_its_way() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    sent = [piece async for piece in snapshots._copied((1, 2), [b"piece"] * 50)]
+    task.cancel()
+    await asyncio.wait({task})
+    assert sent.count(b"piece") == 50
+    assert turns >= 50
+
+
 async def test_only_the_last_three_snapshots_are_kept(db: Database) -> None:
     await make_history(db)
     for _ in range(2):

@@ -150,7 +150,7 @@ def _encode(learner: Learner) -> list[bytes]:
     """Compressed, in pieces: one value of 100 MB would hold the interpreter, and so the event loop, for as long as it
     is copied."""
     compressor = zlib.compressobj(COMPRESSION)
-    return [*map(compressor.compress, learner.freeze().pieces()), compressor.flush()]
+    return [*filter(None, map(compressor.compress, learner.freeze().pieces())), compressor.flush()]
 
 
 async def _insert_snapshot(connection: Connection, place: Place, state: Sequence[bytes]) -> None:
@@ -171,6 +171,7 @@ async def _copied(numbers: Sequence[int], state: Sequence[bytes]) -> AsyncIterat
     yield struct.pack("!i", sum(map(len, state)))
     for piece in state:
         yield piece
+        await asyncio.sleep(0)  # the driver goes on at once for as long as the database takes them
     yield struct.pack("!h", -1)
 
 
