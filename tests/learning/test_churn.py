@@ -417,6 +417,10 @@ def test_an_answer_is_the_same_to_the_last_bit_whoever_else_is_asked_about() -> 
     learner.drain_outcomes()
     at_hand = learner.predict([Key(PRACTICE, client(0))])
     assert at_hand == Learner.load(learner.dump()).predict([Key(PRACTICE, client(0))])
+    learner.apply_all([context(just_asked, "message_sent")])
+    changed = learner.predict([Key(PRACTICE, client(0))])
+    assert changed == Learner.load(learner.dump()).predict([Key(PRACTICE, client(0))])
+    assert changed != at_hand
 
 
 def test_many_outcomes_can_be_drained_a_few_at_a_time() -> None:
