@@ -21,8 +21,8 @@ from tests.realtime.raw import Raw, open_raw
 ROUNDS = 6
 LAST = 99_999  # the number of the event that ends what a caller sends
 CALLERS = 8  # all may be devices of one user
-# Over the second half of the rounds. The allocator's arenas go on filling for some ten rounds, less each time.
-MAY_GROW_MB = 24.0
+# Over the second half of the rounds; the allocator goes on filling its arenas for a while.
+MAY_GROW_MB = 8.0
 POLLING = "/socket.io/?EIO=4&transport=polling"
 DEEP = "[" * 40_000 + "]" * 40_000
 GONE = (aiohttp.ClientError, OSError, TimeoutError, AssertionError, TypeError)
