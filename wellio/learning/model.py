@@ -46,7 +46,7 @@ class Scaler:
     `clip` bounds what is standardised, so that one absurd event can neither saturate the answer nor throw the weights.
     """
 
-    def __init__(self, width: int, clip: float = 8.0) -> None:
+    def __init__(self, width: int, clip: float = 4.0) -> None:
         self.clip = clip
         self.n = 0
         self.mean = np.zeros(width)
@@ -98,7 +98,7 @@ class OnlineLogistic(base.Classifier):
     Arrays are float64 of the `names` in their order; the last weight is the bias.
     """
 
-    def __init__(self, names: tuple[str, ...], lr: float = 0.1, clip: float = 8.0) -> None:
+    def __init__(self, names: tuple[str, ...], lr: float = 0.1, clip: float = 4.0) -> None:
         self.names = names
         self.lr = lr
         self.clip = clip
