@@ -20,7 +20,7 @@ from wellio.learning.inputs import Fact
 from wellio.learning.practices import Practice
 from wellio.learning.questions import Batch
 
-AT_ONCE = 200  # predictions, as the product makes them
+AT_ONCE = 50  # predictions, as the product makes them
 WATCHED_CLIENTS = 5000
 CUT_SEED = 20_261_123
 

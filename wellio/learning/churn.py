@@ -130,7 +130,7 @@ class Learner:
     def predict(self, keys: Sequence[Key]) -> list[Prediction]:
         """Predictions at their practices' clocks, in the order of `keys`; clients never seen are left out.
 
-        For many keys call it in slices of 200 or so: it takes about 10 µs a key.
+        For many keys call it in slices of 50 or so: it takes about 25 µs a key.
         """
         found: dict[int, list[tuple[int, int]]] = {}
         for place, (practice_id, client_id) in enumerate(keys):
