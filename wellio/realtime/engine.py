@@ -26,6 +26,8 @@ from engineio.async_drivers import aiohttp as driver
 from wellio.realtime.outgoing import Encoded, Outgoing, Turn
 from wellio.tasks import end_tasks
 
+log = logging.getLogger(__name__)
+
 # EVENT packets of the default namespace: type, ack id, arguments.
 EVENT = re.compile(r"2([0-9]{0,15})(\[.*)", re.DOTALL)
 CONNECT, DISCONNECT, ACK = "0", "1", "3"
@@ -72,7 +74,10 @@ class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
                 raise OSError("not a frame of ours")
             if not data.startswith(EVENT_FRAME) or socket.upgrading or not socket.upgraded:
                 return data
-            await self.server.handlers["message"](socket.sid, data[1:])
+            try:
+                await self.server.handlers["message"](socket.sid, data[1:])
+            except Exception:
+                log.exception("an event was not dealt with")
             await asyncio.sleep(0)  # others' turn, if more of this client's is here already
 
 
