@@ -10,6 +10,7 @@ from tests.factories import House
 from tests.realtime.conftest import message, serving
 from tests.realtime.raw import open_raw
 from tests.waiting import eventually
+from wellio import db
 from wellio.chat.values import NewMessage
 from wellio.config import Config
 from wellio.realtime import server
@@ -30,8 +31,10 @@ async def test_who_answers_pings_stays(config: Config, house: House, monkeypatch
 async def test_who_sends_and_answers_no_ping_is_let_go_in_the_middle_of_it(
     config: Config, house: House, direct: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "PING_INTERVAL_S", 0.2)
-    monkeypatch.setattr(server, "PING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(server, "PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(server, "PING_TIMEOUT_S", 4)
+    monkeypatch.setitem(db.SERVER_SETTINGS, "lock_timeout", "60s")
+    monkeypatch.setitem(db.SERVER_SETTINGS, "statement_timeout", "60s")
     async with serving(config) as process, aiohttp.ClientSession() as session:
         raw = await open_raw(session, process.url)
         await raw.come_in(process.token(house.client))
