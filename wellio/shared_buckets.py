@@ -9,7 +9,7 @@ seconds, in which nobody waits.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha1
 
 from redis.asyncio import Redis
@@ -77,17 +77,13 @@ class Group:
         return self.cost > 0 and any(level > move.room_us for level, move in zip(levels, self.moves, strict=True))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Waiting:
-    group: Group
-    awaited: bool
-    levels: "asyncio.Future[list[int] | None]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    """`resolve` is told the levels, or None when Redis does not say. `awaited`: somebody goes on only then."""
 
-    def resolve(self, levels: list[int] | None) -> None:
-        if not self.levels.done():
-            self.levels.set_result(levels)
+    group: Group
+    resolve: Callable[[Sequence[int] | None], None]
+    awaited: bool
 
 
 class SharedBuckets:
@@ -103,29 +99,30 @@ class SharedBuckets:
         self._away = False
         self._again_at = 0.0
 
-    async def run(self, group: Group) -> list[int] | None:
+    async def run(self, group: Group) -> Sequence[int] | None:
         """How long each bucket takes to be full, in microseconds; None when Redis does not say."""
         if not self._usable():
             return None
-        waiting = self._add(group, awaited=True)
+        levels: asyncio.Future[Sequence[int] | None] = asyncio.get_running_loop().create_future()
+
+        def resolve(answer: Sequence[int] | None) -> None:
+            if not levels.done():  # whoever waited may have gone
+                levels.set_result(answer)
+
+        self._waiting.append(_Waiting(group, resolve, awaited=True))
         self._depart()
-        return await waiting.levels
+        return await levels
 
     def tell(self, group: Group, then: Callable[[Sequence[int]], None]) -> None:
         """The same without waiting; `then` gets the answer, if there is one."""
 
-        def answered(levels: "asyncio.Future[list[int] | None]") -> None:
-            if not levels.cancelled() and (answer := levels.result()) is not None:
+        def resolve(answer: Sequence[int] | None) -> None:
+            if answer is not None:
                 then(answer)
 
         if self._usable():
-            self._add(group, awaited=False).levels.add_done_callback(answered)
+            self._waiting.append(_Waiting(group, resolve, awaited=False))
             self._gather()
-
-    def _add(self, group: Group, *, awaited: bool) -> _Waiting:
-        waiting = _Waiting(group, awaited)
-        self._waiting.append(waiting)
-        return waiting
 
     def _gather(self) -> None:
         if self._flight is None and self._gathering is None:
@@ -162,10 +159,9 @@ class SharedBuckets:
             while not passengers or any(waiting.awaited for waiting in self._waiting):
                 passengers = self._board()
                 answer = await self._ask([waiting.group for waiting in passengers])
+                levels = iter(answer or ())
                 for waiting in passengers:
-                    count = len(waiting.group.moves)
-                    waiting.resolve(answer and answer[:count])
-                    answer = answer and answer[count:]
+                    waiting.resolve([next(levels) for _ in waiting.group.moves] if answer else None)
                 if self._away:
                     self._resolve_all()
         except BaseException:

@@ -26,6 +26,7 @@ from wellio.accounts import auth_sessions
 from wellio.accounts.actors import Actor
 from wellio.accounts.tokens import Claims
 from wellio.db import Database
+from wellio.limits import Standing
 from wellio.realtime import server
 from wellio.realtime.outgoing import MAX_QUEUED_BYTES, MAX_QUEUED_PACKETS
 
@@ -345,3 +346,17 @@ async def test_connection_that_is_over_is_freed_without_the_garbage_collector(
         await eventually(lambda: alive() == before)
     finally:
         gc.enable()
+
+
+async def test_nothing_is_kept_of_what_a_socket_has_sent(
+    process: Process, phones: Phones, house: House, direct: UUID
+) -> None:
+    def kept() -> int:
+        return sum(isinstance(each, Standing) for each in gc.get_objects())
+
+    phone = await phones.connect(process.token(house.client))
+    assert (await phone.call("message:send", message(direct)))["ok"]
+    before = kept()
+    for _ in range(5):
+        assert (await phone.call("message:send", message(direct)))["ok"]
+    assert kept() == before

@@ -23,6 +23,7 @@ from aiohttp import web
 from bidict import ValueDuplicationError
 from engineio.async_drivers import aiohttp as driver
 
+from wellio.limits import STANDINGS
 from wellio.realtime.outgoing import Encoded, Outgoing, Turn
 from wellio.tasks import end_tasks
 
@@ -47,7 +48,8 @@ class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
         socket = self.handler.__self__
         assert request.transport is not None
         socket.queue.attach(self._sock, request.transport)
-        # Both would be kept for as long as the connection lives, and nobody looks at them again.
+        # All three would be kept for as long as the connection lives, and nobody looks at them again.
+        STANDINGS.set(None)
         environ.clear()
         self._sock.headers.clear()
         await self.handler(self)
