@@ -13,27 +13,21 @@ import argparse
 import asyncio
 import json
 import math
-import os
 import random
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import aiohttp
 import asyncpg
+from servers import environment_of, own_folder, serving
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from wellio.accounts.passwords import Passwords  # noqa: E402
-from wellio.embedded import start  # noqa: E402
-from wellio.ids import uuid7  # noqa: E402
+from wellio.accounts.passwords import Passwords
+from wellio.embedded import start
+from wellio.ids import uuid7
 
 WARM_UP = 20
 RATIO, P = 0.05, 0.001
@@ -52,27 +46,6 @@ async def early_reset(outbox, limits, request, **options):
 passwords.Passwords.verify, password_changes.request_reset = early_verify, early_reset
 runpy.run_module("wellio", run_name="__main__")
 """
-
-
-@contextmanager
-def server(database_url: str, redis_url: str, folder: Path, *, planted: bool) -> Iterator[str]:
-    """Its address. Rate limits are out of reach: here every try counts as a failure."""
-    environment = os.environ | {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "PORT": "0",
-        "WELLIO_DEMO": "0",
-        "LOG_LEVEL": "error",
-        "WELLIO_DATA_DIR": str(folder / "var"),
-        "RATE_LIMIT_SCALE": "1000000",
-    }
-    command = [sys.executable, *(("-c", PLANTED) if planted else ("-m", "wellio"))]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield next(line for line in process.stdout if line.startswith("ready ")).split()[1]
-        finally:
-            process.terminate()
 
 
 async def make_users(database_url: str) -> None:
@@ -150,12 +123,13 @@ def main() -> int:
     options = parser.parse_args()
     result: dict[str, Any] = {"requests_of_each_kind": options.requests}
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wellio-timing-")))
-        folder.chmod(0o711)
+        folder = stack.enter_context(own_folder("timing"))
         running = stack.enter_context(start(folder / "data", postgres=True, redis=True)).running
-        for name, planted in (("wellio", False), ("planted", True)):
-            with server(running.database_url, running.redis_url, folder, planted=planted) as url:
-                if not planted:
+        # Rate limits are out of reach: here every try counts as a failure.
+        environment = environment_of(folder, running.database_url or "", running.redis_url or "")
+        for name, program in (("wellio", ("-m", "wellio")), ("planted", ("-c", PLANTED))):
+            with serving(environment, [sys.executable, *program]) as url:
+                if name == "wellio":
                     asyncio.run(make_users(running.database_url))
                 result[name] = {
                     route: verdict(asyncio.run(measure(url, route, options.requests)))
